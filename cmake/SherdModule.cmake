@@ -1,0 +1,20 @@
+# One interface target for warnings and the language rules every module shares.
+add_library(sherd_rules INTERFACE)
+target_compile_options(sherd_rules INTERFACE
+  -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow
+  $<$<BOOL:${SHERD_WERROR}>:-Werror>
+  -ffp-contract=off)  # CPU and CUDA agree bit for bit only when every fma is written as one
+target_include_directories(sherd_rules INTERFACE
+  $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/src>)
+
+# sherd_module(name NEEDS lower modules and libraries SOURCES files)
+function(sherd_module name)
+  cmake_parse_arguments(arg "" "" "NEEDS;PRIVATE;SOURCES" ${ARGN})
+  add_library(sherd_${name} STATIC ${arg_SOURCES})
+  add_library(sherd::${name} ALIAS sherd_${name})
+  target_link_libraries(sherd_${name} PUBLIC ${arg_NEEDS} PRIVATE ${arg_PRIVATE} $<BUILD_INTERFACE:sherd_rules>)
+  target_include_directories(sherd_${name} PUBLIC
+    $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
+  set_target_properties(sherd_${name} PROPERTIES EXPORT_NAME ${name})
+  set_property(GLOBAL APPEND PROPERTY SHERD_MODULES sherd_${name})
+endfunction()

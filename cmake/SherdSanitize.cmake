@@ -1,0 +1,10 @@
+# Sanitizers apply to every target, so they are set once, globally.
+if(SHERD_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(SHERD_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=thread)
+elseif(SHERD_SANITIZE)
+  message(FATAL_ERROR "SHERD_SANITIZE: got '${SHERD_SANITIZE}', need 'address', 'thread' or nothing")
+endif()

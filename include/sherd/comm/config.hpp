@@ -1,0 +1,17 @@
+#pragma once
+// The ranks and how they talk.
+#include <cstdint>
+
+namespace sherd::comm {
+
+enum class Backend : std::uint8_t { automatic, local };
+enum class Device : std::uint8_t { automatic, cpu };
+struct RanksConfig {
+  int ranks = 1;  // processes on this machine
+  Backend backend = Backend::automatic;
+  Device device = Device::automatic;
+  int threads = 0;      // per rank; 0: cores the process may use / ranks
+  double timeout = 60;  // seconds a collective may take
+};
+
+}  // namespace sherd::comm

@@ -1,0 +1,22 @@
+#pragma once
+// Which network.
+#include <cstdint>
+#include <string>
+
+namespace sherd::model {
+
+/// Zero means "as the preset or folder says".
+struct ModelConfig {
+  std::string model = "gpt2-tiny";  // preset, or a folder in Hugging Face layout
+  bool random_init = false;         // a folder's weights may be absent
+  std::int64_t layers = 0;
+  std::int64_t heads = 0;
+  std::int64_t width = 0;
+  std::int64_t ffn_width = 0;
+  std::int64_t vocab_size = 0;
+  std::int64_t context = 0;
+  double dropout = 0;
+  std::uint64_t seed = 0;  // of initial weights, sample order, dropout and rounding
+};
+
+}  // namespace sherd::model

@@ -1,0 +1,56 @@
+#include "sherd/memory/arena.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "sherd/base/errors.hpp"
+
+namespace sherd::memory {
+namespace {
+
+[[noreturn]] void refuse(Bytes size, const char* call) {
+  throw CapacityError("memory: cannot get an arena of " + format_bytes(size) + " (" + call + ": " +
+                      std::strerror(errno) + ")");
+}
+
+std::span<std::byte> map(Bytes size, int flags, int fd) {
+  if (size == 0) return {};
+  void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, flags | MAP_POPULATE, fd, 0);
+  if (at == MAP_FAILED) refuse(size, "mmap");
+  return {static_cast<std::byte*>(at), size};
+}
+
+}  // namespace
+
+Arena Arena::anonymous(Bytes size) { return Arena(map(size, MAP_PRIVATE | MAP_ANONYMOUS, -1)); }
+
+Arena Arena::shared(int fd, Bytes size) {
+  // fallocate first: a full tmpfs then says so here instead of killing us at first touch.
+  if (ftruncate(fd, static_cast<off_t>(size)) != 0) refuse(size, "ftruncate");
+  if (size > 0) {
+    if (const int code = posix_fallocate(fd, 0, static_cast<off_t>(size)); code != 0) {
+      errno = code;
+      refuse(size, "fallocate");
+    }
+  }
+  return Arena(map(size, MAP_SHARED, fd));
+}
+
+Arena::Arena(Arena&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+
+Arena& Arena::operator=(Arena&& other) noexcept {
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+Arena::~Arena() {
+  if (!bytes_.empty()) munmap(bytes_.data(), bytes_.size());
+}
+
+}  // namespace sherd::memory
