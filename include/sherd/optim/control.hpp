@@ -5,6 +5,7 @@
 
 #include "sherd/kernels/exact_sum.hpp"
 #include "sherd/kernels/update.hpp"
+#include "sherd/optim/config.hpp"
 
 namespace sherd::optim {
 
@@ -30,7 +31,7 @@ struct Control {
   // state, by decide
   float scale = 1;               // loss scale the next step's gradients will carry
   std::uint32_t good = 0;        // finite steps since the last change, counted as DeepSpeed does
-  std::uint32_t hysteresis = 0;  // overflows still tolerated before the scale halves
+  std::uint32_t hysteresis = 0;  // the scale halves at the overflow that finds 1 here
   std::uint32_t skipped_in_row = 0;
   std::uint64_t step = 0;     // decided steps
   std::uint64_t applied = 0;  // of them, those that changed parameters
@@ -55,9 +56,19 @@ struct EvalReport {
 /// gradients are unscaled with the scale that produced them). Uses + - * / sqrt and comparisons
 /// only, so host and device agree bit for bit.
 ///
-/// factor = nominal / (tokens · scale) · min(1, clip / (norm + 1e-6)).
+/// factor = nominal / (tokens · scale) · min(1, clip / (norm + 1e-6)), 0 when skipped. A step is
+/// skipped when an element, the loss or the norm is not finite, or when no token counted; only the
+/// former moves the scale. Loss and norm of such a step are NaN.
 /// **Source** loss scaling: Micikevicius et al. 2018, §3.2; hysteresis as in DeepSpeed's dynamic
 /// scaler.
 void decide(const Vote& vote, const DecideConfig& config, Control& control);
+
+/// Control before the first step: the scale is static, dynamic's first (fp16 only), or 1.
+/// **Errors** UsageError on a scale, window or hysteresis out of range.
+[[nodiscard]] Control initial(const PrecisionConfig& config);
+
+/// `nominal_tokens`: what heads divide gradients by, positive.
+[[nodiscard]] DecideConfig decide_config(const PrecisionConfig& precision,
+                                         const OptimizerConfig& optimizer, double nominal_tokens);
 
 }  // namespace sherd::optim
