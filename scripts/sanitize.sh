@@ -21,9 +21,9 @@ step "build-$preset" build "$preset" "${targets[@]}"
 
 log=$logs/$preset.log
 if ! ctest --preset "$preset" -j2 >"$log" 2>&1; then
-  grep -v ' Passed ' "$log" | tail -n 400
+  sed -E '/ Passed |\*\*\*Skipped|^ +Start +[0-9]+: /d' "$log" | tail -n 400
   printf 'sherd: %s failed: %s (all output: %s)\n' \
-    "$preset" "$(grep -m 1 -E '(Sanitizer: |runtime error: |\*\*\*)' "$log" || tail -n 1 "$log")" "$log" >&2
+    "$preset" "$(grep -m 1 -E '(Sanitizer: |runtime error: |\*\*\*[^S])' "$log" || tail -n 1 "$log")" "$log" >&2
   exit 1
 fi
 sed -n '/tests passed/,$p' "$log"

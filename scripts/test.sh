@@ -22,8 +22,9 @@ ctest --test-dir "$root/build/release" --output-on-failure -j2 --no-tests=error 
   >"$logs/test.log" 2>&1 || status=$?
 if ((status != 0)); then
   # What the failing cases said, without the passing ones, then the lines that failed.
-  grep -v ' Passed ' "$logs/test.log" | sed '/tests passed/,$d' | tail -n 400
-  grep -E '(\*\*\*|: (FATAL )?ERROR: |Not Run)' "$logs/test.log" | sed 's/^/sherd: failed: /' | tail -n 40 || true
+  sed -E '/tests passed/,$d; / Passed |\*\*\*Skipped|^ +Start +[0-9]+: /d' "$logs/test.log" | tail -n 400
+  grep -E '(\*\*\*|: (FATAL )?ERROR: )' "$logs/test.log" | grep -v '\*\*\*Skipped' |
+    sed 's/^/sherd: failed: /' | tail -n 40 || true
 fi
 sed -n '/tests passed/,$p' "$logs/test.log"
 grep -q 'tests passed' "$logs/test.log" || tail -n 5 "$logs/test.log"
