@@ -8,6 +8,10 @@ if [[ $preset != asan && $preset != tsan ]]; then
   echo "sanitize.sh: got '$preset', need asan or tsan" >&2
   exit 2
 fi
+# ThreadSanitizer of g++ 12 and 13 refuses the address layouts of newer kernels.
+if [[ -z ${SHERD_FIXED_LAYOUT:-} ]] && setarch "$(uname -m)" -R true 2>/dev/null; then
+  SHERD_FIXED_LAYOUT=1 exec setarch "$(uname -m)" -R "${BASH_SOURCE[0]}" "$@"
+fi
 cd "$root"
 step "configure-$preset" configure "$preset"
 

@@ -30,11 +30,11 @@ if command -v shellcheck >/dev/null; then
   lint shellcheck shellcheck -x .ci/run "${scripts[@]}"
 fi
 
-# A file takes seconds, so at most 24 of those the last change touched; without history, the first 24.
+# A file takes seconds, so at most 40 of those the last change touched; without history, the first 40.
 if command -v clang-tidy >/dev/null && [[ -r build/release/compile_commands.json ]]; then
   changed=$(git -c safe.directory="$root" diff --name-only --diff-filter=d HEAD~1 -- 'src/*.cpp' \
     2>/dev/null) || changed=$(find src -name '*.cpp' | sort)
-  mapfile -t tidied < <(printf '%s\n' "$changed" | sed '/^$/d' | head -n 24)
+  mapfile -t tidied < <(printf '%s\n' "$changed" | sed '/^$/d' | head -n 40)
   if ((${#tidied[@]} > 0)); then
     lint clang-tidy xargs -P 2 -n 1 timeout 120 \
       clang-tidy --quiet --warnings-as-errors='*' -p build/release <<<"$(printf '%s\n' "${tidied[@]}")"
