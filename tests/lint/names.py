@@ -6,7 +6,7 @@ import tree
 
 EMPTY_WORDS = {"util", "utils", "misc", "common", "helper", "helpers", "manager", "impl"}
 LIBRARY = ("include", "src", "cuda", "offload")
-MAY_SPEAK = ("cli",)  # the only module that prints, exits and reads the environment
+MAY_SPEAK = ("cli", "bench")  # the only modules that print, exit and read the environment
 BANNED = (
     (re.compile(r"\bstd::(cout|cerr|clog)\b"), "prints"),
     (re.compile(r"(?<!\w)f?(printf|puts|putchar)\s*\("), "prints"),
@@ -15,12 +15,12 @@ BANNED = (
     (re.compile(r"\bnew\s+[A-Za-z_:]"), "has a naked new"),
 )
 GETTER = re.compile(r"(?<![\w.>:])get_[a-z]\w*\s*\(")
-FIRST_INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
+INCLUDE = re.compile(r'^\s*#include "([^"]+)"', re.MULTILINE)
 
 
 def bad_name(path):
     stem = path.name.split(".")[0]
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", stem):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*(-inl)?", stem):  # -inl: compiled once per instruction set
         return f"'{stem}' is not snake_case"
     empty = EMPTY_WORDS.intersection(stem.split("_"))
     if empty:
@@ -31,7 +31,7 @@ def bad_name(path):
 
 
 def has_header(root, path, text):
-    """x.cpp has x.hpp, or extends it (x_cuda.cpp), or starts by including a header of its module."""
+    """x.cpp has x.hpp, or extends it (x_avx.cpp), or includes another header of its module."""
     module, words = tree.module_of(path), path.stem.split("_")
     if path.stem == "main":
         return True
@@ -39,8 +39,8 @@ def has_header(root, path, text):
         name = "_".join(words[:count]) + ".hpp"
         if (root / "include/sherd" / module / name).exists() or (root / path.parent / name).exists():
             return True
-    first = FIRST_INCLUDE.search(text)
-    return bool(first) and re.match(rf"(sherd/)?{module}/|[^/]+$", first.group(1)) is not None
+    own = re.compile(rf"(sherd/)?{module}/|[^/]+$")
+    return any(own.match(header) for header in INCLUDE.findall(text))
 
 
 def banned_calls(path, text):
@@ -52,7 +52,7 @@ def banned_calls(path, text):
 
 
 def check_library(root, path, text):
-    if path.suffix == ".hpp" and "#pragma once" not in text:
+    if path.suffix == ".hpp" and not path.stem.endswith("-inl") and "#pragma once" not in text:
         yield f"{path}: no #pragma once"
     if path.suffix in (".cpp", ".cu") and tree.module_of(path) and not has_header(root, path, text):
         yield f"{path}: no header of module {tree.module_of(path)} declares this"
