@@ -131,7 +131,7 @@ void LocalComm::all_gather(View shard, View full, const Label& label) {
 }
 
 void LocalComm::reduce_scatter(const ReduceScatter& call, const Label& label) {
-  const auto& [full, shard, mode, order, round] = call;
+  const auto& [full, shard, mode, order, round, first] = call;
   expects(full.type == shard.type && full.numel() == shard.numel() * world(),
           "reduce_scatter: got " + std::to_string(full.numel()) + " elements for shards of " +
               std::to_string(shard.numel()) + ", need world times as many of the same type");
@@ -145,8 +145,8 @@ void LocalComm::reduce_scatter(const ReduceScatter& call, const Label& label) {
   const std::uint64_t form = static_cast<std::uint64_t>(mode) | static_cast<std::uint64_t>(order)
                                                                     << 1;
   run({Verb::reduce_scatter, full.type, full.bytes(), whole, form, label}, [&] {
-    const std::uint64_t first = static_cast<std::uint64_t>(rank() * shard.numel());
-    fold({own, whole + first * size_of(full.type), shard, mode, order, round, first});
+    const Bytes skip = static_cast<Bytes>(rank()) * shard.bytes();
+    fold({own, whole + skip, shard, mode, order, round, first});
   });
   count(Verb::reduce_scatter, peers() * shard.bytes());
 }
