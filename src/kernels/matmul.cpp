@@ -59,7 +59,11 @@ Bytes matmul_scratch(std::int64_t m, std::int64_t n, std::int64_t k, DType opera
   const cpu::Tiling largest{std::min(m, cpu::largest_tile.rows),
                             std::min(n, cpu::largest_tile.cols),
                             std::min(k, cpu::largest_tile.depth)};
-  const std::int64_t floats = cpu::panel_sizes(largest, operands, out).total();
+  const bool panels = cpu::is_half(operands) || std::max({m, n, k}) >= cpu::long_row;
+  const std::int64_t floats =
+      cpu::panel_sizes(largest, panels ? cpu::Operands::through_panels : cpu::Operands::in_place,
+                       out)
+          .total();
   return static_cast<Bytes>(floats * target.threads) * sizeof(float);
 }
 

@@ -19,8 +19,7 @@ enum Params : std::size_t { ln_gamma, ln_beta, wte };
 /// A chunk's temporaries; all of them are needed in training, those before d_gamma in evaluation.
 struct Chunk {
   View ln, mean, rstd;
-  View logits;    // fp32, then its own gradient
-  View d_logits;  // that gradient in the compute type, over the same bytes
+  View logits;  // fp32, then its own gradient
   View d_gamma, d_beta;
 };
 
@@ -29,9 +28,7 @@ Chunk cut(Carver& carver, const Gpt2Config& c, std::int64_t rows, DType compute)
   k.ln = carver.take({rows, c.width}, compute);
   k.mean = carver.take({rows, 1}, DType::f32);
   k.rstd = carver.take({rows, 1}, DType::f32);
-  const View gap = carver.take({compute == DType::f32 ? 0 : 1, c.vocab_size}, compute);
   k.logits = carver.take({rows, c.vocab_size}, DType::f32);
-  k.d_logits = {gap ? gap.data : k.logits.data, {rows, c.vocab_size}, compute};
   return k;
 }
 
@@ -44,49 +41,34 @@ Bytes forward_products(const Gpt2Config& c, std::int64_t rows, const Target& tar
   return product_scratch(rows, c.vocab_size, c.width, target);
 }
 
-/// `narrow` starts one of its rows before `wide`, so rows [first, 2·first + 1) never reach what is
-/// still to be read: no second buffer of logits is needed.
-void narrow_in_place(View wide, View narrow, StreamRef stream) {
-  if (narrow.data == wide.data) return;
-  const std::int64_t rows = wide.shape.rows;
-  for (std::int64_t first = 0; first < rows; first = 2 * first + 1) {
-    const std::int64_t count = std::min(first + 1, rows - first);
-    kernels::cast(wide.rows(first, count), narrow.rows(first, count), stream);
-  }
-}
-
 void norm(const Gpt2Config& c, View in, std::span<const View> params, const Chunk& k,
           StreamRef stream) {
   kernels::layer_norm({in, params[ln_gamma], params[ln_beta], k.ln, k.mean, k.rstd, c.eps}, stream);
 }
 
 void unembed(View ln, View table, View out, View tool, StreamRef stream) {
-  kernels::matmul(
-      {.a = ln, .b = table, .transpose_b = Transpose::yes, .out = out, .bias = {}, .scratch = tool},
-      stream);
+  kernels::matmul({.a = ln, .b = table, .transpose_b = Transpose::yes, .out = out, .scratch = tool},
+                  stream);
 }
 
-/// Gradients of the chunk at `index` from its d_logits; d_in is written, d_gamma and d_beta are
-/// summed in fp32 so that a 16-bit gradient is rounded once.
+/// Gradients of the chunk at row `first`, whose logits are now their gradient. d_gamma and d_beta
+/// are summed in fp32 so that a 16-bit gradient is rounded once.
 void chunk_backward(const LossCall& call, const Chunk& k, std::int64_t first, View tool) {
   const std::int64_t count = k.logits.shape.rows;
-  narrow_in_place(k.logits, k.d_logits, call.stream);
   const Write later = first == 0 ? Write::set : Write::add;
   const Grad& table = call.grads[wte];
   const Philox round = substream(table.round, static_cast<std::uint64_t>(first));
-  kernels::matmul({.a = k.d_logits,
+  kernels::matmul({.a = k.logits,
                    .b = k.ln,
                    .transpose_a = Transpose::yes,
                    .out = table.to,
                    .mode = first == 0 ? table.mode : Write::add,
-                   .bias = {},
                    .round = &round,
                    .scratch = tool},
                   call.stream);
   const View d_in = call.d_in.rows(first, count);
-  kernels::matmul(
-      {.a = k.d_logits, .b = call.params[wte], .out = d_in, .bias = {}, .scratch = tool},
-      call.stream);
+  kernels::matmul({.a = k.logits, .b = call.params[wte], .out = d_in, .scratch = tool},
+                  call.stream);
   kernels::layer_norm_backward({call.in.rows(first, count),
                                 d_in,
                                 call.params[ln_gamma],
@@ -135,7 +117,7 @@ void Gpt2Head::loss(const LossCall& call) {
   for (std::int64_t first = 0; first < n; first += most) {
     const std::int64_t count = std::min(most, n - first);
     Chunk k = whole;
-    for (View* view : {&k.ln, &k.mean, &k.rstd, &k.logits, &k.d_logits}) view->shape.rows = count;
+    for (View* view : {&k.ln, &k.mean, &k.rstd, &k.logits}) view->shape.rows = count;
     norm(config_, call.in.rows(first, count), call.params, k, call.stream);
     unembed(k.ln, call.params[wte], k.logits, carver.rest(), call.stream);
     kernels::cross_entropy(

@@ -31,7 +31,6 @@ void linear_backward(const LinearBackwardArgs& args, StreamRef stream) {
                    .transpose_a = kernels::Transpose::yes,
                    .out = args.d_weight.to,
                    .mode = args.d_weight.mode,
-                   .bias = {},
                    .round = &args.d_weight.round,
                    .scratch = args.scratch},
                   stream);
@@ -41,7 +40,6 @@ void linear_backward(const LinearBackwardArgs& args, StreamRef stream) {
                    .b = args.weight,
                    .transpose_b = kernels::Transpose::yes,
                    .out = args.d_in,
-                   .bias = {},
                    .scratch = args.scratch},
                   stream);
 }

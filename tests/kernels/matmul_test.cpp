@@ -129,7 +129,7 @@ TEST_CASE("matmul transposes adds and applies a bias at awkward sizes") {
 
 TEST_CASE("matmul gives the same bits with one two and three threads") {
   constexpr std::array<std::array<std::int64_t, 3>, 4> sizes = {
-      {{33, 259, 72}, {256, 768, 96}, {64, 2304, 128}, {700, 900, 500}}};
+      {{33, 259, 72}, {256, 768, 600}, {64, 2304, 128}, {700, 900, 500}}};
   for (const auto& [m, n, k] : sizes) {
     for (const DType type : floats) {
       for (const Write mode : {Write::set, Write::add}) {
@@ -236,7 +236,7 @@ TEST_CASE("matmul scratch holds for every smaller product and stays in its bound
     for (const std::int64_t size : {1, 17, 500, 513, 769, 3000}) {
       CHECK(kernels::matmul_scratch(size, size, size, DType::f16, DType::f16, target) <= most);
     }
-    CHECK(kernels::matmul_scratch(512, 512, 512, DType::f32, DType::f32, target) == 0);
+    CHECK(kernels::matmul_scratch(511, 511, 511, DType::f32, DType::f32, target) == 0);
   }
 }
 

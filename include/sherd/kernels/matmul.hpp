@@ -21,8 +21,8 @@ struct MatmulArgs {
   View scratch{};  // at least matmul_scratch bytes, 64-byte aligned; may be absent if that is 0
 };
 
-/// Bytes for any product of up to these dimensions; 0 where every operand is fp32. `operands` is
-/// the 16-bit type if either operand has one. At most 8 MiB + 4 MiB a thread.
+/// Bytes for any product of up to these dimensions; `operands` is the 16-bit type if either operand
+/// has one. At most 8 MiB + 4 MiB a thread; 0 where all is fp32 and every dimension below 512.
 [[nodiscard]] Bytes matmul_scratch(std::int64_t m, std::int64_t n, std::int64_t k, DType operands,
                                    DType out, const Target& target);
 void matmul(const MatmulArgs& args, StreamRef stream);

@@ -35,13 +35,22 @@ struct Tile {
   }
 };
 
-// op(whole)[outer, inner] as the library wants it: in place if fp32, else widened into `panel`.
+// The library reads rows of op(a) and columns of op(b) along k; the other way it walks across rows.
+bool in_panels(const View& whole, bool across) {
+  return is_half(whole.type) || (across && whole.shape.cols >= long_row);
+}
+bool a_in_panels(const MatmulArgs& args) {
+  return in_panels(args.a, args.transpose_a == Transpose::yes);
+}
+bool b_in_panels(const MatmulArgs& args) {
+  return in_panels(args.b, args.transpose_b == Transpose::no);
+}
+
+// Rows and columns of op(whole) as the library wants them: where they lie, or in `panel` if any.
 Operand operand(const View& whole, Transpose transpose, Span rows, Span cols, float* panel) {
   if (transpose == Transpose::yes) std::swap(rows, cols);
   const Source from = source(whole).at(rows.first, cols.first);
-  if (whole.type == DType::f32) {
-    return {reinterpret_cast<const float*>(from.data), from.stride, transpose};
-  }
+  if (panel == nullptr) return {reinterpret_cast<const float*>(from.data), from.stride, transpose};
   const std::int64_t stride = padded(cols.count);
   widen(from, {rows.count, cols.count}, panel, stride);
   return {panel, stride, transpose};
@@ -116,12 +125,12 @@ Tiling tiling(std::int64_t m, std::int64_t n, std::int64_t k) {
   return tile;
 }
 
-PanelSizes panel_sizes(const Tiling& largest, DType operands, DType out) {
+PanelSizes panel_sizes(const Tiling& largest, Operands operands, DType out) {
   const auto panel = [](std::int64_t rows, std::int64_t cols) {
     return pieces(std::max(rows * padded(cols), cols * padded(rows)), 16) * 16;
   };
   PanelSizes sizes;
-  if (is_half(operands)) {
+  if (operands == Operands::through_panels) {
     sizes.a = panel(largest.rows, largest.depth);
     sizes.b = panel(largest.cols, largest.depth);
   }
@@ -132,9 +141,10 @@ PanelSizes panel_sizes(const Tiling& largest, DType operands, DType out) {
 void matmul(const MatmulArgs& args, StreamRef stream) {
   const std::int64_t m = args.out.shape.rows, n = args.out.shape.cols;
   const std::int64_t k = args.a.numel() / m;
-  const bool widened = is_half(args.a.type) || is_half(args.b.type);
+  const bool a_panel = a_in_panels(args), b_panel = b_in_panels(args);
   const Tiling cut = tiling(m, n, k);
-  const PanelSizes sizes = panel_sizes(cut, widened ? DType::bf16 : DType::f32, args.out.type);
+  const PanelSizes sizes = panel_sizes(
+      cut, a_panel || b_panel ? Operands::through_panels : Operands::in_place, args.out.type);
   const std::int64_t row_tiles = pieces(m, cut.rows), col_tiles = pieces(n, cut.cols);
   // Neighbours in the list share columns, so one wide strip of b serves several of them from cache.
   stream.workers().run(row_tiles * col_tiles, [&](std::int64_t index, int worker) {
@@ -142,10 +152,10 @@ void matmul(const MatmulArgs& args, StreamRef stream) {
     compute({.args = args,
              .rows = span_of(index % row_tiles, cut.rows, m),
              .cols = span_of(index / row_tiles, cut.cols, n),
-             .a_panel = own,
-             .b_panel = own + sizes.a,
+             .a_panel = a_panel ? own : nullptr,
+             .b_panel = b_panel ? own + sizes.a : nullptr,
              .c_tile = own + sizes.a + sizes.b},
-            widened ? cut.depth : k);
+            a_panel || b_panel ? cut.depth : k);
   });
 }
 

@@ -18,7 +18,12 @@ struct PanelSizes {
   std::int64_t a = 0, b = 0, c = 0;
   [[nodiscard]] std::int64_t total() const { return a + b + c; }
 };
-[[nodiscard]] PanelSizes panel_sizes(const Tiling& largest, DType operands, DType out);
+enum class Operands : std::uint8_t { in_place, through_panels };
+[[nodiscard]] PanelSizes panel_sizes(const Tiling& largest, Operands operands, DType out);
+
+/// Rows at least this long are slow to walk across (4 KiB multiples at half the rate), so fp32
+/// operands with such rows are copied into panels too.
+inline constexpr std::int64_t long_row = 512;
 
 [[nodiscard]] inline bool is_half(DType type) { return type == DType::bf16 || type == DType::f16; }
 [[nodiscard]] inline bool is_float(DType type) { return type == DType::f32 || is_half(type); }

@@ -26,9 +26,9 @@ using Sink = Block<std::byte>;
 }
 [[nodiscard]] inline Sink sink(const View& view) { return {view.data, view.type, view.shape.cols}; }
 
-/// Columns padded so that rows start on a cache line and never a power of two apart.
+/// Columns padded to an odd number of cache lines, so rows never share a cache set.
 [[nodiscard]] constexpr std::int64_t padded(std::int64_t cols) {
-  return (cols + 15) / 16 * 16 + 16;
+  return ((cols + 15) / 16 | 1) * 16;
 }
 
 void widen(Source from, Shape block, float* to, std::int64_t to_stride);
