@@ -37,10 +37,6 @@ void cut_gradients(Carver& carver, const Gpt2Config& c, Chunk& k) {
   k.d_beta = carver.take({1, c.width}, DType::f32);
 }
 
-Bytes forward_products(const Gpt2Config& c, std::int64_t rows, const Target& target) {
-  return product_scratch(rows, c.vocab_size, c.width, target);
-}
-
 void norm(const Gpt2Config& c, View in, std::span<const View> params, const Chunk& k,
           StreamRef stream) {
   kernels::layer_norm({in, params[ln_gamma], params[ln_beta], k.ln, k.mean, k.rstd, c.eps}, stream);
@@ -56,16 +52,10 @@ void unembed(View ln, View table, View out, View tool, StreamRef stream) {
 void chunk_backward(const LossCall& call, const Chunk& k, std::int64_t first, View tool) {
   const std::int64_t count = k.logits.shape.rows;
   const Write later = first == 0 ? Write::set : Write::add;
-  const Grad& table = call.grads[wte];
-  const Philox round = substream(table.round, static_cast<std::uint64_t>(first));
-  kernels::matmul({.a = k.logits,
-                   .b = k.ln,
-                   .transpose_a = Transpose::yes,
-                   .out = table.to,
-                   .mode = first == 0 ? table.mode : Write::add,
-                   .round = &round,
-                   .scratch = tool},
-                  call.stream);
+  Grad table = call.grads[wte];
+  if (first > 0) table.mode = Write::add;
+  table.round = substream(table.round, static_cast<std::uint64_t>(first));  // no chunk shares bits
+  weight_gradient({k.logits, k.ln, table, tool}, call.stream);
   const View d_in = call.d_in.rows(first, count);
   kernels::matmul({.a = k.logits, .b = call.params[wte], .out = d_in, .scratch = tool},
                   call.stream);
@@ -92,7 +82,7 @@ void Gpt2Head::declare(Declare& d) const {
   d.param("ln_gamma", {1, c.width}, init_one);
   d.param("ln_beta", {1, c.width}, init_zero);
   d.tied("embed", "wte");
-  const Bytes product = forward_products(c, rows, target);
+  const Bytes product = product_scratch(rows, c.vocab_size, c.width, target);
   Carver evaluation, training;
   cut(evaluation, c, rows, target.compute);
   evaluation.take(product);

@@ -25,15 +25,19 @@ void linear(const LinearArgs& args, StreamRef stream) {
       stream);
 }
 
-void linear_backward(const LinearBackwardArgs& args, StreamRef stream) {
+void weight_gradient(const WeightGradientArgs& args, StreamRef stream) {
   kernels::matmul({.a = args.x,
                    .b = args.d_out,
                    .transpose_a = kernels::Transpose::yes,
-                   .out = args.d_weight.to,
-                   .mode = args.d_weight.mode,
-                   .round = &args.d_weight.round,
+                   .out = args.to.to,
+                   .mode = args.to.mode,
+                   .round = args.to.to.type == DType::bf16 ? &args.to.round : nullptr,
                    .scratch = args.scratch},
                   stream);
+}
+
+void linear_backward(const LinearBackwardArgs& args, StreamRef stream) {
+  weight_gradient({args.x, args.d_out, args.d_weight, args.scratch}, stream);
   kernels::bias_gradient(args.d_out, args.d_bias, stream);
   if (!args.d_in) return;
   kernels::matmul({.a = args.d_out,

@@ -29,6 +29,14 @@ struct LinearBackwardArgs {
 };
 void linear_backward(const LinearBackwardArgs& args, StreamRef stream);
 
+/// to (=|+=) xᵀ·d_out, rounded as the gradient's type asks.
+struct WeightGradientArgs {
+  View x, d_out;
+  Grad to;
+  View scratch;
+};
+void weight_gradient(const WeightGradientArgs& args, StreamRef stream);
+
 /// Scratch for a product of any element types that meet in training.
 [[nodiscard]] Bytes product_scratch(std::int64_t m, std::int64_t n, std::int64_t k,
                                     const Target& target);

@@ -37,9 +37,12 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 std::string unknown(const std::string& name) {
   const auto nearest = std::ranges::min_element(
       all_presets, {}, [&](const Preset& preset) { return edit_distance(name, preset.name); });
-  std::string text = "model: got '" + name + "', which is no folder and no preset; did you mean " +
-                     std::string(nearest->name) + "? Presets are";
-  for (const Preset& preset : all_presets) text += " " + std::string(preset.name);
+  std::string text = "model: got '";
+  text += name;
+  text += "', which is no folder and no preset; did you mean ";
+  text += nearest->name;
+  text += "? Presets are";
+  for (const Preset& preset : all_presets) text.append(" ").append(preset.name);
   return text;
 }
 
