@@ -3,8 +3,9 @@
 namespace sherd::kernels {
 
 double ExactSum::value() const {
-  // Resolve carries upwards so that every limb but the top is in [0, 2^32), then add from the top: each partial sum
-  // is the leading digits, so the result does not depend on how the limbs came about.
+  // Resolve carries upwards so that every limb but the top is in [0, 2^32), then add from the top:
+  // each partial sum is the leading digits, so the result does not depend on how the limbs came
+  // about.
   std::array<std::int64_t, limbs> digit = limb;
   for (std::size_t i = 0; i + 1 < digit.size(); ++i) {
     const std::int64_t carry = digit[i] >> 32;

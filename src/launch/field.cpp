@@ -60,9 +60,8 @@ void add_data(Fields& f, data::DataConfig& c) {
                &c.data,
                {},
                {},
-               "PATH..."});
-  f.push_back(
-      {in, "val_data", "the same, held out for evaluation", &c.val_data, {}, {}, "PATH..."});
+               "PATH"});
+  f.push_back({in, "val_data", "the same, held out for evaluation", &c.val_data, {}, {}, "PATH"});
   f.push_back({in, "tokenizer", "how text becomes tokens: bytes", &c.tokenizer, {}, {}, "bytes"});
   f.push_back(
       {in, "seq_len", "tokens a sample; 0: the model's context", &c.seq_len, up_to(dimension)});

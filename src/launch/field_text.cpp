@@ -8,15 +8,21 @@
 namespace sherd::launch {
 namespace {
 
+/// An end of a range: whole numbers in full, never as 1e+15.
+std::string end_text(double value) {
+  const bool whole = std::abs(value) < 1e18 && value == std::floor(value);
+  return whole ? std::to_string(static_cast<std::int64_t>(value)) : shortest(value);
+}
+
 std::string number_in(const Range& range, std::string_view noun) {
-  const std::string name(noun);
-  const bool bounded = std::isfinite(range.high);
-  if (bounded && (range.low_open || range.high_open))
-    return name + " in " + (range.low_open ? "(" : "[") + shortest(range.low) + ", " +
-           shortest(range.high) + (range.high_open ? ")" : "]");
-  if (bounded) return name + " from " + shortest(range.low) + " to " + shortest(range.high);
-  if (range.low_open) return name + " above " + shortest(range.low);
-  return name + " of " + shortest(range.low) + " or more";
+  std::string text(noun);
+  const std::string low = end_text(range.low);
+  if (!std::isfinite(range.high))
+    return range.low_open ? text + " above " + low : text + " of " + low + " or more";
+  const std::string high = end_text(range.high);
+  if (!range.low_open && !range.high_open) return text + " from " + low + " to " + high;
+  text += range.low_open ? " in (" : " in [";
+  return text + low + ", " + high + (range.high_open ? ")" : "]");
 }
 
 struct Allowed {
