@@ -1,8 +1,9 @@
 #include "sherd/comm/local.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
-#include <set>
 #include <utility>
 
 #include "comm/rendezvous.hpp"
@@ -220,6 +221,8 @@ std::unique_ptr<Communicator> local(const LocalRank& seat) {
                                                    ", need one below " + std::to_string(world));
   expects(seat.timeout.count() > 0, "local: got no time-out, need a positive one");
   expects(world == 1 || seat.peers != nullptr, "local: got no peer arenas, need them");
+  seat.control->ranks[static_cast<std::size_t>(seat.rank)].pid.store(getpid(),
+                                                                     std::memory_order_relaxed);
   if (seat.peers) seat.peers->publish(seat.rank, seat.arena);
   Group group{.control = seat.control, .self = seat.rank, .timeout = seat.timeout};
   for (Rank rank = 0; rank < world; ++rank) {
