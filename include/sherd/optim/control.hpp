@@ -46,6 +46,12 @@ struct Control {
   kernels::UpdateScalars update;
 };
 
+/// What an evaluation found; summed over all ranks.
+struct EvalReport {
+  double loss = 0;  // token-weighted mean
+  double tokens = 0;
+};
+
 /// One step of the state machine: norm, loss, clip factor, skip, then the scale (never before:
 /// gradients are unscaled with the scale that produced them). Uses + - * / sqrt and comparisons
 /// only, so host and device agree bit for bit.
