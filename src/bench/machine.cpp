@@ -9,7 +9,7 @@ namespace sherd::bench {
 namespace {
 
 void add_streams(const BenchOptions& options, int threads, std::vector<Row>& rows) {
-  const std::int64_t n = options.quick ? 4 << 20 : 64 << 20;
+  const std::int64_t n = options.effective_n();
   const Shape shape{1, n};
   Buffers buffers(3 * Buffers::cost(shape, DType::f32));
   const View a = buffers.take(shape, DType::f32), b = buffers.take(shape, DType::f32),

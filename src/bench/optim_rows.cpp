@@ -97,7 +97,7 @@ Row measure(const Kind& kind, const State& state, int rounds, StreamRef stream) 
 }  // namespace
 
 std::vector<Row> optim(const BenchOptions& options) {
-  const Shape shape{1, options.quick ? 4 << 20 : 64 << 20};
+  const Shape shape{1, options.effective_n()};
   Buffers buffers(3 * Buffers::cost(shape, DType::f32) + 2 * Buffers::cost(shape, DType::bf16));
   const State state{.grad = buffers.take(shape, DType::bf16),
                     .master = buffers.take(shape, DType::f32),
