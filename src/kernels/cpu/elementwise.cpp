@@ -7,6 +7,7 @@
 
 #include "kernels/cpu/block-inl.hpp"
 #include "sherd/kernels/gelu_math.hpp"
+#include "sherd/kernels/normal_math.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace sherd::kernels::cpu::HWY_NAMESPACE {
@@ -108,28 +109,24 @@ void accumulate_chunk(View value, const Grad& to, std::int64_t first, std::int64
   }
 }
 
-// Elements 2q and 2q + 1 are the pair made from words 2q and 2q + 1.
 void fill_normal_chunk(View x, std::uint64_t index, const Normal& normal, std::int64_t first,
                        std::int64_t count) {
-  constexpr double turn = 6.283185307179586476925286766559;
-  float space[block];
+  float space[block + 2];
   std::uint32_t word_buffer[word_space];
   const auto mean = static_cast<double>(normal.mean), stddev = static_cast<double>(normal.stddev);
   for (std::int64_t at = first; at < first + count; at += block) {
     const std::int64_t n = std::min(block, first + count - at);
     const std::uint64_t element = index + static_cast<std::uint64_t>(at), even = element & ~1ull;
     const auto skip = static_cast<std::int64_t>(element - even);
-    const std::uint32_t* words =
-        random_words(normal.rng, even, (skip + n + 1) & ~std::int64_t{1}, word_buffer);
-    for (std::int64_t i = 0; i < n; ++i) {
-      const std::int64_t pair = (skip + i) & ~std::int64_t{1};
-      const double u = (static_cast<double>(words[pair]) + 1.0) * 0x1p-32;
-      const double quarter = (skip + i) % 2 == 0 ? 0.0 : 0.25;  // cos(t - π/2) = sin(t)
-      const double angle = (static_cast<double>(words[pair + 1]) * 0x1p-32 - quarter) * turn;
-      const double value = std::sqrt(-2.0 * std::log(u)) * std::cos(angle);
-      space[i] = static_cast<float>(std::fma(stddev, value, mean));
+    const std::int64_t drawn = (skip + n + 1) / 2 * 2;  // whole pairs that cover the block
+    const std::uint32_t* words = random_words(normal.rng, even, drawn, word_buffer);
+    for (std::int64_t i = 0; i < drawn; i += 2) {
+      double pair[2];
+      normal_pair(words[i], words[i + 1], pair);
+      space[i] = static_cast<float>(std::fma(stddev, pair[0], mean));
+      space[i + 1] = static_cast<float>(std::fma(stddev, pair[1], mean));
     }
-    narrow(space, x, at, n);
+    narrow(space + skip, x, at, n);
   }
 }
 
