@@ -32,8 +32,8 @@ void zero(std::span<std::byte> bytes, StreamRef stream);
 /// to (=|+=) value, honouring the gradient's type and rounding.
 void accumulate(View value, const Grad& to, StreamRef stream);
 
-/// x[i] = mean + stddev · n(i), n standard normal from bits `rng` of elements first + i (Box-Muller
-/// in fp64).
+/// x[i] = mean + stddev · n(first + i), n standard normal: n(2q) and n(2q + 1) are the Box-Muller
+/// pair of words 2q and 2q + 1 of `rng`, in fp64 (normal_math.hpp).
 void fill_normal(View x, std::uint64_t first, float mean, float stddev, Philox rng,
                  StreamRef stream);
 
