@@ -69,7 +69,7 @@ class Rig {
   Model& model_;
   std::size_t index_;
   RigOptions options_;
-  device::Stream stream_;
+  std::unique_ptr<device::Stream> stream_;
 };
 
 /// f of the tensors, as one number, in fp64: the independent implementation.
