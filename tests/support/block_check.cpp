@@ -103,12 +103,12 @@ std::vector<Grad> Rig::grad_calls(Write mode) const {
   return calls;
 }
 
-void Rig::forward() {
+void Rig::forward(bool training) {
   const Buffer scratch(spec.scratch_forward);
   const std::vector<View> p = views(params), s = views(saves);
   const Batch b = batch();
   model_.blocks.at(index_).block->forward(
-      {*stream_, b, rng, in.view(), out.view(), scratch.view(), p, s});
+      {*stream_, b, rng, in.view(), out.view(), scratch.view(), p, s, training});
 }
 
 void Rig::backward(Write mode, bool drop_cheap) {
