@@ -64,7 +64,8 @@ void Gpt2Attention::forward(const Forward& f) {
       {attention_shape(config_, f.batch.inputs.shape), s[qkv], s[attended], s[lse], f.scratch},
       f.stream);
   linear({s[attended], p[proj_weight], p[proj_bias], f.out, f.scratch}, f.stream);
-  kernels::dropout({f.out, f.in, f.out, config_.dropout, substream(f.rng, 1)}, f.stream);
+  const float drop = f.training ? config_.dropout : 0;
+  kernels::dropout({f.out, f.in, f.out, drop, substream(f.rng, 1)}, f.stream);
 }
 
 void Gpt2Attention::backward(const Backward& b) {

@@ -29,7 +29,7 @@ void Gpt2Embed::declare(Declare& d) const {
 
 void Gpt2Embed::forward(const Forward& f) {
   kernels::embedding({f.batch.inputs, f.params[wte], f.params[wpe], f.out}, f.stream);
-  if (config_.dropout > 0)
+  if (config_.dropout > 0 && f.training)
     kernels::dropout({f.out, {}, f.out, config_.dropout, substream(f.rng, 1)}, f.stream);
 }
 

@@ -51,7 +51,8 @@ void Gpt2Mlp::forward(const Forward& f) {
   linear({s[ln], p[fc_weight], p[fc_bias], s[fc], f.scratch}, f.stream);
   kernels::gelu(s[fc], s[activated], f.stream);
   linear({s[activated], p[proj_weight], p[proj_bias], f.out, f.scratch}, f.stream);
-  kernels::dropout({f.out, f.in, f.out, config_.dropout, substream(f.rng, 1)}, f.stream);
+  const float drop = f.training ? config_.dropout : 0;
+  kernels::dropout({f.out, f.in, f.out, drop, substream(f.rng, 1)}, f.stream);
 }
 
 void Gpt2Mlp::backward(const Backward& b) {

@@ -170,6 +170,16 @@ TEST_CASE("dropout keeps elements scaled up and its gradient uses the same mask"
   }
 }
 
+TEST_CASE("evaluation drops nothing") {
+  for (const std::size_t index : {embed, attention, mlp}) {
+    Model plain_model = tiny(), model = tiny(0.5f);
+    Rig plain(plain_model, index, {}), rig(model, index, {});
+    plain.forward();
+    rig.forward(false);
+    CHECK(plain.out.bytes() == rig.out.bytes());
+  }
+}
+
 TEST_CASE("adding a gradient gives twice the one that was set") {
   for (const std::size_t index : {embed, attention, mlp}) {
     Model model = tiny();

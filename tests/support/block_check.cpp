@@ -59,7 +59,7 @@ Rig::Rig(Model& model, std::size_t index, RigOptions options)
       model_(model),
       index_(index),
       options_(options),
-      stream_(options.threads) {
+      stream_(std::make_unique<device::Stream>(options.threads)) {
   spec = whole.blocks.at(index);
   inputs = Buffer(options.rows, DType::i32);
   labels = Buffer(options.rows, DType::i32);
@@ -103,12 +103,12 @@ std::vector<Grad> Rig::grad_calls(Write mode) const {
   return calls;
 }
 
-void Rig::forward() {
+void Rig::forward(bool training) {
   const Buffer scratch(spec.scratch_forward);
   const std::vector<View> p = views(params), s = views(saves);
   const Batch b = batch();
   model_.blocks.at(index_).block->forward(
-      {stream_, b, rng, in.view(), out.view(), scratch.view(), p, s});
+      {*stream_, b, rng, in.view(), out.view(), scratch.view(), p, s, training});
 }
 
 void Rig::backward(Write mode, bool drop_cheap) {
@@ -124,7 +124,7 @@ void Rig::backward(Write mode, bool drop_cheap) {
   }
   const std::vector<Grad> g = grad_calls(mode);
   const Batch b = batch();
-  model_.blocks.at(index_).block->backward({stream_,
+  model_.blocks.at(index_).block->backward({*stream_,
                                             b,
                                             rng,
                                             spec.save_input ? in.view() : View{},
@@ -143,7 +143,7 @@ kernels::LossSum Rig::loss(bool training, float scale, double nominal) {
   const std::vector<View> p = views(params);
   const std::vector<Grad> g = training ? grad_calls(Write::set) : std::vector<Grad>{};
   const Batch b = batch();
-  model_.head->loss({stream_, b, in.view(), training ? d_in.view() : View{}, scratch.view(), p, g,
+  model_.head->loss({*stream_, b, in.view(), training ? d_in.view() : View{}, scratch.view(), p, g,
                      training ? &scale : nullptr, nominal, &sums});
   return sums;
 }
@@ -152,7 +152,7 @@ void Rig::logits() {
   const Buffer scratch(spec.scratch_forward);
   const std::vector<View> p = views(params);
   const Batch b = batch();
-  model_.head->logits({stream_, b, rng, in.view(), out.view(), scratch.view(), p, {}});
+  model_.head->logits({*stream_, b, rng, in.view(), out.view(), scratch.view(), p, {}});
 }
 
 std::vector<double> differences(const Scalar& f, Tensors tensors, std::size_t which) {

@@ -48,7 +48,7 @@ class Rig {
   /// `index` = blocks.size() is the head.
   Rig(Model& model, std::size_t index, RigOptions options);
 
-  void forward();
+  void forward(bool training = true);
   /// Drops the saves in `lost` before (fills them with NaN); gradients are written in `mode`.
   void backward(Write mode = Write::set, bool drop_cheap = false);
   kernels::LossSum loss(bool training = true, float scale = 1, double nominal = 1);
@@ -69,7 +69,7 @@ class Rig {
   Model& model_;
   std::size_t index_;
   RigOptions options_;
-  device::Stream stream_;
+  std::unique_ptr<device::Stream> stream_;
 };
 
 /// f of the tensors, as one number, in fp64: the independent implementation.
