@@ -22,7 +22,9 @@ spdlog::logger& logger() {
 }  // namespace
 
 void set_prefix(std::string_view prefix) {
-  logger().set_pattern(prefix.empty() ? "sherd: %v" : "sherd: " + std::string(prefix) + ": %v");
+  std::string pattern = "sherd: ";
+  for (const char c : prefix) pattern += c == '%' ? std::string("%%") : std::string(1, c);
+  logger().set_pattern(pattern + (prefix.empty() ? "%v" : ": %v"));
 }
 
 void set_quiet(bool only_warnings) {

@@ -11,7 +11,7 @@ std::optional<Bytes> parse_bytes(std::string_view text) {
   double value = 0;
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc{} || !std::isfinite(value) || value < 0) return std::nullopt;
+  if (error != std::errc{} || !std::isfinite(value) || std::signbit(value)) return std::nullopt;
   std::string_view suffix(rest, static_cast<std::size_t>(end - rest));
   while (!suffix.empty() && suffix.front() == ' ') suffix.remove_prefix(1);
   double unit = 1;
@@ -30,7 +30,7 @@ std::optional<Bytes> parse_bytes(std::string_view text) {
     }
   }
   const double bytes = value * unit;
-  if (bytes >= 9.2e18 || bytes != std::floor(bytes)) return std::nullopt;
+  if (bytes >= 0x1p63 || bytes != std::floor(bytes)) return std::nullopt;
   if (unit == 1) {  // plain integers stay exact above 2^53
     Bytes whole = 0;
     const auto [stop, bad] = std::from_chars(text.data(), end, whole);
@@ -43,7 +43,8 @@ std::string format_bytes(Bytes bytes) {
   constexpr std::array<const char*, 5> names = {"B", "KiB", "MiB", "GiB", "TiB"};
   auto value = static_cast<double>(bytes);
   std::size_t unit = 0;
-  while (value >= 1024 && unit + 1 < names.size()) {
+  // Two decimals would print 1023.995 and more as 1024.00 of the smaller unit.
+  while (value >= (unit == 0 ? 1024 : 1023.995) && unit + 1 < names.size()) {
     value /= 1024;
     ++unit;
   }

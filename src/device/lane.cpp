@@ -6,6 +6,8 @@
 #include <chrono>
 #include <string>
 
+#include "sherd/base/errors.hpp"
+
 namespace sherd::device {
 namespace {
 
@@ -13,6 +15,7 @@ using Clock = std::chrono::steady_clock;
 constexpr auto spin = std::chrono::microseconds(20);
 constexpr auto slice =
     std::chrono::milliseconds(20);  // how soon a sleeper sees an abort nobody woke it for
+constexpr std::uint64_t last = 0;   // the ticket of the entry that ends the thread
 
 }  // namespace
 
@@ -46,9 +49,7 @@ LaneWorker::LaneWorker(std::string_view name, Task task, AbortWord& abort)
 }
 
 LaneWorker::~LaneWorker() {
-  stop_.store(true, std::memory_order_release);
-  tail_.fetch_add(1, std::memory_order_release);  // a last entry, never read, wakes the sleeper
-  futex_wake_all(tail_);
+  push(0, last);  // in the ring like any other, so nothing pushed before it can be lost
   thread_.join();
 }
 
@@ -75,20 +76,28 @@ void LaneWorker::serve() {
       futex_wait(tail_, tail, slice);
       tail = tail_.load(std::memory_order_acquire);
     }
-    if (stop_.load(std::memory_order_acquire) && tail - head == 1) return;
     const Entry entry = ring_[head % capacity];
-    if (!failed_.load(std::memory_order_relaxed)) {
-      try {
-        task_(entry.step, entry.ticket);
-      } catch (const std::exception& error) {
-        failure_ = std::current_exception();
-        abort_.set(5, error.what());
-        failed_.store(true, std::memory_order_release);
-      }
-    }
+    if (entry.ticket == last) return;
+    if (!failed_.load(std::memory_order_relaxed)) attempt(entry);
     head_.store(head + 1, std::memory_order_release);
     futex_wake_all(head_);
   }
+}
+
+void LaneWorker::attempt(const Entry& entry) noexcept {
+  try {
+    task_(entry.step, entry.ticket);
+  } catch (const std::exception& error) {
+    fail(exit_code(error), error.what());
+  } catch (...) {
+    fail(1, "a lane's task threw something that is no std::exception");
+  }
+}
+
+void LaneWorker::fail(int exit_code, std::string_view cause) noexcept {
+  failure_ = std::current_exception();
+  failed_.store(true, std::memory_order_release);
+  abort_.set(exit_code, cause);
 }
 
 }  // namespace sherd::device

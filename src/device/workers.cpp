@@ -26,12 +26,19 @@ void wait_change(const Word& word, Value seen) {
 
 Workers::Workers(int threads) {
   expects(threads >= 1 && threads <= 1024, "Workers: got threads out of range, need 1 to 1024");
-  for (int worker = 1; worker < threads; ++worker) {
-    helpers_.emplace_back([this, worker] { serve(worker); });
+  try {
+    for (int worker = 1; worker < threads; ++worker) {
+      helpers_.emplace_back([this, worker] { serve(worker); });
+    }
+  } catch (...) {  // the machine has no thread left; those there must end before they are gone
+    stop();
+    throw;
   }
 }
 
-Workers::~Workers() {
+Workers::~Workers() { stop(); }
+
+void Workers::stop() noexcept {
   stop_.store(true, std::memory_order_release);
   generation_.fetch_add(1, std::memory_order_acq_rel);
   generation_.notify_all();
@@ -39,17 +46,16 @@ Workers::~Workers() {
 }
 
 void Workers::dispatch(std::int64_t count, Call call, void* self) {
-  if (helpers_.empty() || count == 1) {
-    for (std::int64_t index = 0; index < count; ++index) call(self, index, 0);
-    return;
-  }
+  const bool alone = helpers_.empty() || count == 1;
   call_ = call;
   self_ = self;
   count_ = count;
   next_.store(0, std::memory_order_relaxed);
-  busy_.store(static_cast<int>(helpers_.size()), std::memory_order_relaxed);
-  generation_.fetch_add(1, std::memory_order_acq_rel);
-  generation_.notify_all();
+  if (!alone) {  // every helper takes part in every such run, so none is late for the next
+    busy_.store(static_cast<int>(helpers_.size()), std::memory_order_relaxed);
+    generation_.fetch_add(1, std::memory_order_acq_rel);
+    generation_.notify_all();
+  }
   drain(0);
   for (int busy = busy_.load(std::memory_order_acquire); busy != 0;
        busy = busy_.load(std::memory_order_acquire)) {

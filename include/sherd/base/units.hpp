@@ -13,7 +13,7 @@ using Rank = int;
 inline constexpr Bytes kib = 1024, mib = 1024 * kib, gib = 1024 * mib;
 
 /// "512MiB", "2GiB", "4096": binary suffixes KiB, MiB, GiB, TiB (also K, M, G, T and KB, …, all
-/// powers of 1024). Nothing if malformed, negative or above 2^63.
+/// powers of 1024). Nothing if malformed, negative, no whole number of bytes, or 2^63 and more.
 [[nodiscard]] std::optional<Bytes> parse_bytes(std::string_view text);
 
 /// Shortest exact-to-two-decimals form: "733.30 MiB", "1.00 KiB", "12 B".

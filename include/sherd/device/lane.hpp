@@ -32,8 +32,9 @@ class Progress {
 
 /// One worker thread that takes tasks in order from a bounded ring. Tasks are plain indices.
 ///
-/// **Errors** the first exception of a task sets `abort`, is kept, and is rethrown by `rethrow`;
-/// later tasks are dropped (their tickets still finish).
+/// **Order** the destructor runs what was pushed before it joins.
+/// **Errors** the first exception of a task sets `abort` with its exit code, is kept, and is
+/// rethrown by `rethrow`; later tasks are dropped, and who waits for them learns it from `abort`.
 class LaneWorker {
  public:
   using Task = std::function<void(std::uint32_t step, std::uint64_t ticket)>;
@@ -42,7 +43,7 @@ class LaneWorker {
   LaneWorker(const LaneWorker&) = delete;
   LaneWorker& operator=(const LaneWorker&) = delete;
 
-  /// Blocks while the ring is full.
+  /// Blocks while the ring is full. Tickets start at 1.
   void push(std::uint32_t step, std::uint64_t ticket);
   void rethrow();
   [[nodiscard]] bool failed() const { return failed_.load(std::memory_order_acquire); }
@@ -53,13 +54,15 @@ class LaneWorker {
     std::uint64_t ticket;
   };
   void serve();
+  void attempt(const Entry& entry) noexcept;
+  void fail(int exit_code, std::string_view cause) noexcept;
 
   static constexpr std::uint32_t capacity = 1024;
   Task task_;
   AbortWord& abort_;
   std::vector<Entry> ring_;
   std::atomic<std::uint32_t> head_{0}, tail_{0};  // taken, pushed
-  std::atomic<bool> stop_{false}, failed_{false};
+  std::atomic<bool> failed_{false};
   std::exception_ptr failure_;
   std::thread thread_;
 };

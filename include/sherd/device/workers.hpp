@@ -43,6 +43,7 @@ class Workers {
   void dispatch(std::int64_t count, Call call, void* self);
   void drain(int worker) noexcept;
   void serve(int worker);
+  void stop() noexcept;
 
   Call call_ = nullptr;
   void* self_ = nullptr;

@@ -14,19 +14,19 @@ struct AttentionShape {
 };
 
 struct AttentionArgs {
-  AttentionShape shape;
-  View qkv;      // [sequences·length, 3·width]: q | k | v, heads side by side
-  View out;      // [sequences·length, width]
-  View lse;      // [sequences·heads, length] fp32: log of the sum of exp of the scaled scores
-  View scratch;  // attention_scratch bytes
+  AttentionShape shape{};
+  View qkv{};      // [sequences·length, 3·width]: q | k | v, heads side by side
+  View out{};      // [sequences·length, width]
+  View lse{};      // [sequences·heads, length] fp32: log of the sum of exp of the scaled scores
+  View scratch{};  // attention_scratch bytes
 };
 void attention(const AttentionArgs& args, StreamRef stream);
 
 struct AttentionBackwardArgs {
-  AttentionShape shape;
-  View qkv, out, lse, d_out;
-  View d_qkv;    // as qkv, set
-  View scratch;  // attention_backward_scratch bytes
+  AttentionShape shape{};
+  View qkv{}, out{}, lse{}, d_out{};
+  View d_qkv{};    // as qkv, set
+  View scratch{};  // attention_backward_scratch bytes
 };
 void attention_backward(const AttentionBackwardArgs& args, StreamRef stream);
 

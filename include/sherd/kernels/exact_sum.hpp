@@ -33,7 +33,7 @@ struct ExactSum {
   constexpr void add(const ExactSum& other) {
     for (std::size_t i = 0; i < limb.size(); ++i) limb[i] += other.limb[i];
   }
-  /// The sum, rounded once in a fixed way.
+  /// The sum, rounded once to nearest even.
   [[nodiscard]] double value() const;
 };
 

@@ -8,9 +8,9 @@ namespace sherd {
 /// fp32 targets are exact accumulations; bf16 targets are rounded stochastically with bits `round`
 /// of the element.
 struct Grad {
-  View to;
+  View to{};
   Write mode = Write::set;
-  Philox round;
+  Philox round{};
 };
 
 }  // namespace sherd

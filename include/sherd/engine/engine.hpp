@@ -1,0 +1,75 @@
+#pragma once
+// One rank of a training run: the plan, its memory, and the programs that run on it.
+#include <cstdint>
+#include <memory>
+
+#include "sherd/comm/communicator.hpp"
+#include "sherd/data/sampler.hpp"
+#include "sherd/data/source.hpp"
+#include "sherd/engine/executor.hpp"
+#include "sherd/memory/arena.hpp"
+#include "sherd/model/block.hpp"
+#include "sherd/model/weights.hpp"
+#include "sherd/optim/control.hpp"
+#include "sherd/plan/plan.hpp"
+
+namespace sherd::engine {
+
+/// What a run needs beside its plan. Everything borrowed outlives the engine.
+struct EngineParts {
+  Model& model;
+  plan::Plan plan;  // of this rank
+  std::array<std::span<std::byte>, memory::tiers> arenas;
+  comm::Communicator& comm;  // over the device arena
+  AbortWord& abort;
+  const data::Source& train;
+  const data::Source* validate = nullptr;
+  optim::PrecisionConfig precision;
+  optim::OptimizerConfig optimizer;
+  plan::ReduceOrder reduce_order = plan::ReduceOrder::fast;
+  std::uint64_t seed = 0;
+  std::uint64_t total_steps = 1;  // for the schedule
+  int threads = 1;                // of the compute lane
+  Lanes lanes = Lanes::inlined;
+  Trace* trace = nullptr;
+};
+
+/// What one step came to; the same on every rank.
+struct StepResult {
+  std::uint64_t step = 0;  // from 1
+  double loss = 0, grad_norm = 0, lr = 0, loss_scale = 1;
+  std::uint64_t tokens = 0;
+  bool skipped = false;
+  std::uint32_t skipped_in_row = 0;
+  bool scale_at_minimum = false;
+  bool stop = false;  // some rank was asked to stop
+};
+
+/// **Errors** CommError (a peer; the engine is then dead), DataError (bad content), DivergedError
+/// from `step`.
+class Engine {
+ public:
+  explicit Engine(EngineParts parts);
+  ~Engine();
+
+  /// Fills this rank's part of parameters and master weights; optimizer moments start at zero.
+  void initialise(const model::Weights& weights);
+  /// One optimizer step. `stop` is this rank's wish to end, summed over ranks with the verdict.
+  StepResult step(bool stop = false);
+  /// Token-weighted mean loss over the validation source, in a fixed order.
+  double evaluate();
+  /// 128 bits over every fp32 master weight, by name and position, without padding: the same at any
+  /// stage or world. Collective.
+  [[nodiscard]] std::string parameters_hash();
+
+  [[nodiscard]] const memory::Ledger& ledger() const;
+  [[nodiscard]] const plan::Plan& plan() const;
+  /// Steps done, from 0.
+  [[nodiscard]] std::uint64_t steps() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace sherd::engine

@@ -1,0 +1,35 @@
+#pragma once
+// Each pass takes a program to a program; `check` holds before and after each. Only passes know the
+// policy.
+#include "sherd/plan/program.hpp"
+#include "sherd/plan/setup.hpp"
+
+namespace sherd::plan {
+
+/// One rank, everything resident: feed, forward, loss, backward per micro-step, then one update per
+/// bucket.
+[[nodiscard]] Program emit_train(const Setup& setup);
+/// Forward and loss only, then the vote.
+[[nodiscard]] Program emit_evaluate(const Setup& setup);
+
+/// Drops saves of forward and rebuilds them before, or in, backward.
+[[nodiscard]] Program recompute(Program program, const Setup& setup);
+/// Where a rank holds only its shard of the parameters' current values: gathers, at most two a
+/// bucket and micro-step.
+[[nodiscard]] Program residency(Program program, const Setup& setup);
+/// Sums gradients over ranks right after a bucket's last writer, once a micro-step or once a step.
+[[nodiscard]] Program reduce(Program program, const Setup& setup);
+/// Norm after the last reduce, vote, decide, and updates by tiles of what this rank owns.
+[[nodiscard]] Program update(Program program, const Setup& setup);
+/// Issues gathers `prefetch` compute steps earlier, inside their phase.
+[[nodiscard]] Program hoist(Program program, const Setup& setup);
+
+/// Every problem: accesses outside buffers, reads before any write, transients that cross a phase,
+/// empty phases.
+[[nodiscard]] std::vector<std::string> check(const Program& program);
+
+/// All passes, each checked. **Errors** UsageError naming the pass and its problems.
+[[nodiscard]] Program train_program(const Setup& setup);
+[[nodiscard]] Program evaluate_program(const Setup& setup);
+
+}  // namespace sherd::plan

@@ -1,0 +1,42 @@
+#pragma once
+// A run's programs with their bytes and waits: what engine, simulator and `sherd plan` are given.
+#include <optional>
+
+#include "sherd/plan/passes.hpp"
+#include "sherd/plan/place.hpp"
+
+namespace sherd::plan {
+
+struct Scheduled {
+  Program program;
+  std::vector<Placement> at;
+  std::vector<Wait> waits;
+};
+
+/// Payload bytes one rank sends in one step, by kind of collective.
+struct Wire {
+  Bytes all_gather = 0, reduce_scatter = 0, all_reduce = 0;
+};
+
+struct Plan {
+  Setup setup;
+  Scheduled train;
+  std::optional<Scheduled> evaluate;
+  MemoryPlan memory;
+  Bytes runtime = 0;  // reserve for what libraries take
+
+  [[nodiscard]] Bytes need(Tier tier) const;  // arena and, on the device, the reserve
+};
+
+[[nodiscard]] Plan make_plan(Setup setup);
+
+/// Sum over a program's emitted collectives. The formulas of docs/architecture.md are its upper
+/// bound.
+[[nodiscard]] Wire wire_bytes(const Program& program, int world);
+/// Persistent bytes of a rank by use, from the placed buffers.
+[[nodiscard]] ByUse persistent_bytes(const Program& program);
+
+/// One line a step: what it reads, writes and waits for. Stable, for golden listings.
+[[nodiscard]] std::string listing(const Scheduled& scheduled);
+
+}  // namespace sherd::plan

@@ -1,0 +1,121 @@
+#pragma once
+// The optimizer step as data. Nothing here allocates, waits or decides.
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sherd/base/dtype.hpp"
+#include "sherd/base/units.hpp"
+#include "sherd/device/lane.hpp"
+#include "sherd/memory/tier.hpp"
+
+namespace sherd::plan {
+
+using device::Lane;
+using memory::Tier;
+using memory::Use;
+
+struct Buffer {
+  std::string name;  // "x1", "p.full[2]#4": what the plan table, the trace and every error say
+  Tier tier = Tier::device;
+  Use use = Use::activations;
+  DType type = DType::f32;
+  Bytes size = 0;  // exact; offsets are rounded to 256, sizes never
+  bool persistent =
+      false;  // one offset for the run and in every program; else it lives first use to last use
+};
+enum class BufferId : std::uint32_t {};
+
+enum class Mode : std::uint8_t { read, write, update };  // update: `+=`
+/// What a step takes a buffer for; with `index` it says which argument of the call it is.
+enum class Role : std::uint8_t {
+  inputs,
+  labels,
+  in,
+  out,
+  d_in,
+  d_out,
+  scratch,
+  param,
+  save,
+  grad,  // blocks
+  shard,
+  full,  // gather, reduce
+  control,
+  report,
+  vote_local,
+  vote_global,  // the step
+  master,
+  moment1,
+  moment2,
+  stored  // update
+};
+[[nodiscard]] std::string_view name_of(Role role);
+
+struct Access {
+  BufferId buffer{};
+  Mode mode = Mode::read;
+  Bytes first = 0, size = 0;
+  Role role = Role::in;
+  std::uint16_t index = 0;
+};
+
+// forward, loss, backward name a block; gather, reduce, norm, update a bucket; feed, vote, decide
+// the step. There is no `release`: a buffer dies after its last access. fetch and evict move
+// between tiers (none are emitted yet).
+enum class Verb : std::uint8_t {
+  feed,
+  forward,
+  loss,
+  backward,
+  gather,
+  reduce,
+  norm,
+  vote,
+  decide,
+  update,
+  fetch,
+  evict
+};
+inline constexpr int verbs = 12;
+[[nodiscard]] std::string_view name_of(Verb verb);
+enum class Group : std::uint8_t {
+  none,
+  data
+};  // whom a collective spans; tensor, pipeline, expert later
+
+struct Step {
+  Verb verb = Verb::feed;
+  Lane lane = Lane::compute;
+  Group group = Group::none;
+  std::uint16_t subject = 0;     // block or bucket
+  std::uint16_t tile = 0;        // part of a bucket for update
+  std::vector<Access> accesses;  // all of them; an undeclared one is caught by the ASan build
+  double work = 0;               // FLOPs on compute, bytes elsewhere: for the simulator only
+};
+
+// Steps [first, last) run `repeat` times. Training: micro.first, micro.middle x (grad_accum - 2),
+// micro.last, update.
+struct Phase {
+  std::string name;
+  std::uint32_t first = 0, last = 0, repeat = 1;
+  Lane pace = Lane::compute;  // a buffer last used on another lane outlives it by `window` steps of
+                              // this lane
+};
+struct Program {
+  std::string name;  // "train", "evaluate"
+  std::vector<Buffer> buffers;
+  std::vector<Step> steps;  // issue order, the same on every rank of a group
+  std::vector<Phase> phases;
+
+  [[nodiscard]] const Buffer& at(BufferId id) const {
+    return buffers[static_cast<std::size_t>(id)];
+  }
+  [[nodiscard]] Buffer& at(BufferId id) { return buffers[static_cast<std::size_t>(id)]; }
+};
+
+[[nodiscard]] constexpr std::size_t index_of(BufferId id) { return static_cast<std::size_t>(id); }
+
+}  // namespace sherd::plan

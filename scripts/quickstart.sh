@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Builds sherd and trains a tiny GPT-2 at ZeRO stage 3 on two ranks for about a minute.
+# An argument, a text file or a folder of them, replaces the licence texts every machine has.
+# shellcheck source=scripts/steps.sh
+source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
+
+if (($# > 1)); then
+  echo "quickstart.sh: got $# arguments, need at most one: a text file or a folder of them" >&2
+  exit 2
+fi
+text=${1:-/usr/share/common-licenses}
+if [[ ! -r $text ]]; then
+  echo "quickstart.sh: cannot read '$text'; give a text file or a folder of them" >&2
+  exit 4
+fi
+
+"$root/scripts/install_dependencies.sh"
+step configure configure release
+step build build release sherd
+
+# One file is never trained on: the last of a folder, or the last tenth of a lone file.
+mapfile -d '' -t files < <(find -L "$text" -type f -size +0 -readable -print0 |
+  xargs -0 -r realpath -z -- | sort -zu)
+if ((${#files[@]} == 0)); then
+  echo "quickstart.sh: no text in '$text'; give a text file or a folder of them" >&2
+  exit 4
+fi
+work=$root/build/quickstart
+mkdir -p "$work"
+if ((${#files[@]} > 1)); then
+  train=("${files[@]:0:${#files[@]}-1}")
+  held_out=${files[-1]}
+else
+  size=$(stat -c %s -- "${files[0]}")
+  head -c $((size - size / 10)) -- "${files[0]}" >"$work/train.txt"
+  tail -c $((size / 10)) -- "${files[0]}" >"$work/held_out.txt"
+  train=("$work/train.txt")
+  held_out=$work/held_out.txt
+fi
+
+trap 'exit 130' INT  # Ctrl-C is no failure to report
+printf 'sherd: training on %d file(s) of %s, held out: %s\n' "${#train[@]}" "$text" "$held_out" >&2
+"$root/build/release/sherd" train --model gpt2-tiny --zero-stage 3 --ranks 2 \
+  --data "${train[@]}" --val-data "$held_out" \
+  --micro-batch 8 --steps 300 --lr 1e-3 --schedule cosine --warmup-steps 20 --clip-grad-norm 1 \
+  --eval-every 50 --log "$work/log.jsonl"

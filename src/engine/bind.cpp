@@ -1,0 +1,185 @@
+// From declared accesses to typed arguments: done once, before the first step.
+#include <fmt/format.h>
+
+#include "engine/bound.hpp"
+#include "sherd/base/errors.hpp"
+
+namespace sherd::engine {
+
+using plan::Access;
+using plan::Mode;
+using plan::Role;
+using plan::Step;
+using plan::Verb;
+
+Runner::Runner(const Parts& parts)
+    : parts_(parts),
+      spec_(parts.engine.plan.setup.model),
+      world_(parts.engine.plan.setup.world()),
+      rank_(parts.engine.plan.setup.rank) {
+  for (const Step& step : parts_.scheduled.program.steps) bound_.push_back(bind(step));
+}
+
+Runner::~Runner() = default;
+
+View Runner::view(const Access& access, Shape shape) const {
+  const plan::Buffer& buffer = parts_.scheduled.program.at(access.buffer);
+  const Bytes at = parts_.scheduled.at[plan::index_of(access.buffer)].offset + access.first;
+  return {parts_.engine.arenas[static_cast<std::size_t>(buffer.tier)].data() + at, shape,
+          buffer.type};
+}
+
+View Runner::flat(const Access& access) const {
+  const Bytes element = size_of(parts_.scheduled.program.at(access.buffer).type);
+  return view(access, {1, static_cast<std::int64_t>(access.size / element)});
+}
+
+View Runner::view_of(plan::BufferId id) const {
+  return flat({id, Mode::read, 0, parts_.scheduled.program.at(id).size, Role::in, 0});
+}
+
+Runner::Bound Runner::bind(const Step& step) const {
+  Bound bound;
+  bound.label = fmt::format("{} {}", plan::name_of(step.verb), step.subject);
+  if (step.verb == Verb::forward || step.verb == Verb::loss || step.verb == Verb::backward)
+    bind_block(step, bound);
+  for (const Access& access : step.accesses) {
+    switch (access.role) {
+      case Role::inputs:
+        bound.batch.inputs =
+            view(access, {spec_.rows.rows, parts_.engine.plan.setup.sample.input_cols});
+        break;
+      case Role::labels:
+        bound.batch.labels =
+            view(access, {spec_.rows.rows, parts_.engine.plan.setup.sample.label_cols});
+        break;
+      case Role::shard:
+        bound.shard = flat(access);
+        bound.reduce_mode = access.mode == Mode::update ? Write::add : Write::set;
+        break;
+      case Role::full:
+        bound.full = flat(access);
+        break;
+      case Role::control:
+        bound.control = flat(access).as<optim::Control>();
+        break;
+      case Role::report:
+        bound.report = flat(access).as<optim::EvalReport>();
+        break;
+      case Role::vote_local:
+        bound.vote_local = flat(access).data;
+        bound.vote_in = {
+            bound.vote_local, {1, static_cast<std::int64_t>(access.size / 8)}, DType::i64};
+        break;
+      case Role::vote_global:
+        bound.vote_out = {
+            flat(access).data, {1, static_cast<std::int64_t>(access.size / 8)}, DType::i64};
+        break;
+      case Role::grad:
+        if (step.verb == Verb::norm) bound.full = flat(access);
+        break;
+      default:
+        break;
+    }
+  }
+  // In place: a rank's shard is its own slice of the whole.
+  if (bound.full && !bound.shard) {
+    const std::int64_t count = bound.full.numel() / world_;
+    bound.shard = {bound.full.data + static_cast<Bytes>(count * rank_) * size_of(bound.full.type),
+                   {1, count},
+                   bound.full.type};
+  }
+  if (step.verb == Verb::update) bind_segments(step, bound);
+  return bound;
+}
+
+void Runner::bind_block(const Step& step, Bound& bound) const {
+  const model::BlockSpec& block = spec_.blocks[step.subject];
+  bound.params.resize(block.params.size());
+  bound.saves.resize(block.saves.size());
+  bound.lost = std::make_unique<bool[]>(block.saves.size() + 1);
+  for (const Access& access : step.accesses) {
+    switch (access.role) {
+      case Role::in:
+        bound.in = view(access, block.in);
+        break;
+      case Role::out:
+        bound.out = view(access, block.out);
+        break;
+      case Role::d_in:
+        bound.d_in = view(access, block.in);
+        break;
+      case Role::d_out:
+        bound.d_out = view(access, block.out);
+        break;
+      case Role::scratch:
+        bound.scratch = flat(access);
+        break;
+      case Role::save:
+        bound.saves[access.index] = view(access, block.saves[access.index].shape);
+        bound.lost[access.index] = access.mode == Mode::write;
+        break;
+      case Role::param:
+      case Role::grad:
+        bind_param(step, access, bound);
+        break;
+      default:
+        break;
+    }
+  }
+}
+
+void Runner::bind_param(const Step& step, const Access& access, Bound& bound) const {
+  const std::size_t param = spec_.blocks[step.subject].params[access.index];
+  const model::ParamSpec& spec = spec_.params[param];
+  const View values = view(access, spec.shape);
+  if (access.role == Role::param) {
+    bound.params[access.index] = values;
+    return;
+  }
+  expects(bound.grads.size() == access.index, "bind: gradients out of order");
+  const bool starts = access.mode == Mode::write;
+  bound.grads.push_back({values, starts ? Write::set : Write::add, {}});
+  bound.grad_names.push_back(hash_name(spec.name));
+  if (starts && access.size > values.bytes())
+    bound.gaps.push_back(std::span(values.data, access.size).subspan(values.bytes()));
+}
+
+// An update tile, cut where weight decay changes. Padding belongs to the parameter before it.
+void Runner::bind_segments(const Step& step, Bound& bound) const {
+  const plan::Setup& setup = parts_.engine.plan.setup;
+  const optim::OptimizerConfig& optimizer = parts_.engine.optimizer;
+  kernels::UpdateArgs whole;
+  for (const Access& access : step.accesses) {
+    if (access.role == Role::grad) whole.grad = flat(access);
+    if (access.role == Role::master) whole.master = flat(access);
+    if (access.role == Role::moment1) whole.m = flat(access);
+    if (access.role == Role::moment2) whole.v = flat(access);
+    if (access.role == Role::stored) whole.param = flat(access);
+  }
+  whole.beta1 = static_cast<float>(optimizer.beta1);
+  whole.beta2 = static_cast<float>(optimizer.beta2);
+  whole.eps = static_cast<float>(optimizer.eps);
+  whole.scalars = &bound.control->update;
+  const shard::Range all{0, setup.layout.buckets()[step.subject].numel};
+  const shard::Range owned = setup.shard_optimizer ? setup.layout.shard(step.subject, rank_) : all;
+  const shard::Range tile = shard::Layout::tiles(owned)[step.tile];
+  const auto cut = [](View v, std::uint64_t first, std::uint64_t count) {
+    if (!v) return v;
+    return View{v.data + first * size_of(v.type), {1, static_cast<std::int64_t>(count)}, v.type};
+  };
+  for (const shard::Segment& segment : setup.layout.segments(step.subject, tile)) {
+    const model::ParamSpec& param = spec_.params[segment.param];
+    const bool decays = optimizer.decay_all || (param.shape.rows > 1 && param.shape.cols > 1);
+    kernels::UpdateArgs args = whole;
+    for (View kernels::UpdateArgs::*field :
+         {&kernels::UpdateArgs::grad, &kernels::UpdateArgs::master, &kernels::UpdateArgs::m,
+          &kernels::UpdateArgs::v, &kernels::UpdateArgs::param}) {
+      args.*field = cut(whole.*field, segment.in_range, segment.count);
+    }
+    args.weight_decay = decays ? static_cast<float>(optimizer.weight_decay) : 0;
+    bound.updates.push_back({args});
+  }
+}
+
+}  // namespace sherd::engine

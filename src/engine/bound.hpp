@@ -1,0 +1,35 @@
+#pragma once
+// The arguments of one step, made from its accesses.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/runner.hpp"
+#include "sherd/kernels/update.hpp"
+
+namespace sherd::engine {
+
+/// A run of quanta of one parameter inside an update tile.
+struct UpdatePart {
+  kernels::UpdateArgs args;
+};
+
+struct Runner::Bound {
+  Batch batch;
+  View in, out, d_in, d_out, scratch;
+  std::vector<View> params, saves;
+  std::unique_ptr<bool[]> lost;
+  std::vector<Grad> grads;
+  std::vector<std::uint64_t> grad_names;   // hashes, for the rounding keys
+  std::vector<std::span<std::byte>> gaps;  // padding behind gradients that start here
+  View shard, full;
+  Write reduce_mode = Write::set;
+  optim::Control* control = nullptr;
+  optim::EvalReport* report = nullptr;
+  std::byte* vote_local = nullptr;  // of the declared part
+  View vote_in, vote_out;
+  std::vector<UpdatePart> updates;
+  std::string label;
+};
+
+}  // namespace sherd::engine

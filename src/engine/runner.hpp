@@ -1,0 +1,66 @@
+#pragma once
+// What each verb does. Arguments are bound once; a visit computes keys, calls one function and
+// allocates nothing.
+#include <memory>
+#include <vector>
+
+#include "sherd/data/batch_loader.hpp"
+#include "sherd/engine/engine.hpp"
+
+namespace sherd::engine {
+
+/// Scalars that the host feeds before `decide`.
+struct Fed {
+  double lr = 0, bias1 = 1, bias2 = 1;
+  bool stop = false;
+};
+
+class Runner final : public Visitor {
+ public:
+  struct Parts {
+    const EngineParts& engine;
+    const plan::Scheduled& scheduled;
+    const data::BatchLoader& loader;
+    const optim::DecideConfig& decide;
+    device::Stream& compute;
+    device::Stream& net;  // of the net lane's thread
+  };
+  explicit Runner(const Parts& parts);
+  ~Runner() override;
+
+  void visit(std::uint32_t step, const Moment& moment) override;
+  Fed fed;
+
+  /// Views of a persistent buffer by name, for set-up and hashing between programs.
+  [[nodiscard]] View view_of(plan::BufferId id) const;
+
+ private:
+  struct Bound;  // the accesses of a step as arguments
+  Bound bind(const plan::Step& step) const;
+  [[nodiscard]] View view(const plan::Access& access, Shape shape) const;
+  [[nodiscard]] View flat(const plan::Access& access) const;
+  void bind_block(const plan::Step& step, Bound& bound) const;
+  void bind_param(const plan::Step& step, const plan::Access& access, Bound& bound) const;
+  void bind_segments(const plan::Step& step, Bound& bound) const;
+
+  [[nodiscard]] std::uint64_t leaf(const Moment& moment) const;
+  void key_grads(const plan::Step& step, Bound& bound, const Moment& moment) const;
+  void feed(const plan::Step& step, Bound& bound, const Moment& moment);
+  void forward(const plan::Step& step, Bound& bound, const Moment& moment);
+  void loss(const plan::Step& step, Bound& bound, const Moment& moment);
+  void backward(const plan::Step& step, Bound& bound, const Moment& moment);
+  void gather(const plan::Step& step, Bound& bound);
+  void reduce(const plan::Step& step, Bound& bound, const Moment& moment);
+  void norm(const plan::Step& step, Bound& bound);
+  void vote(Bound& bound);
+  void decide(const plan::Step& step, Bound& bound);
+  void update(Bound& bound);
+
+  Parts parts_;
+  const model::ModelSpec& spec_;
+  int world_;
+  Rank rank_;
+  std::vector<Bound> bound_;
+};
+
+}  // namespace sherd::engine

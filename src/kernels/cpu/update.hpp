@@ -1,0 +1,11 @@
+#pragma once
+#include "sherd/device/workers.hpp"
+#include "sherd/kernels/update.hpp"
+
+namespace sherd::kernels::cpu {
+
+void adamw(const UpdateArgs& args, device::Workers& workers);
+void lion(const UpdateArgs& args, device::Workers& workers);
+void sgd(const UpdateArgs& args, device::Workers& workers);
+
+}  // namespace sherd::kernels::cpu

@@ -1,0 +1,61 @@
+#include "sherd/plan/setup.hpp"
+
+#include <algorithm>
+
+namespace sherd::plan {
+namespace {
+
+// Parameters by layer, in order of declaration: a layer's blocks follow each other.
+std::vector<shard::Unit> units_of(const model::ModelSpec& spec) {
+  std::vector<shard::Unit> units;
+  std::string layer;
+  for (const model::ParamSpec& param : spec.params) {
+    const std::string& home = spec.blocks[param.home].layer;
+    if (units.empty() || home != layer) units.push_back({home, {}});
+    layer = home;
+    units.back().numels.push_back(static_cast<std::uint64_t>(param.shape.numel()));
+  }
+  return units;
+}
+
+Formats formats_of(const optim::PrecisionConfig& precision,
+                   const optim::OptimizerConfig& optimizer) {
+  Formats formats;
+  if (precision.precision == optim::Precision::bf16) formats.param = DType::bf16;
+  if (precision.precision == optim::Precision::fp16) formats.param = DType::f16;
+  formats.master = formats.param != DType::f32;
+  if (precision.grad_dtype == optim::GradDType::bf16) formats.grad = DType::bf16;
+  if (optimizer.optimizer == optim::Kind::lion) formats.moments = 1;
+  if (optimizer.optimizer == optim::Kind::sgd) formats.moments = optimizer.beta1 > 0 ? 1 : 0;
+  return formats;
+}
+
+}  // namespace
+
+bool reduces_every_micro(const ShardingConfig& sharding) {
+  if (sharding.reduce_order == ReduceOrder::canonical) return true;
+  if (sharding.reduce_every == ReduceEvery::automatic) return sharding.zero_stage >= 2;
+  return sharding.reduce_every == ReduceEvery::micro;
+}
+
+Setup make_setup(model::ModelSpec spec, const ShardingConfig& sharding, const MemoryConfig& memory,
+                 const optim::PrecisionConfig& precision, const optim::OptimizerConfig& optimizer,
+                 int world) {
+  const Formats formats = formats_of(precision, optimizer);
+  const std::vector<shard::Unit> units = units_of(spec);
+  const std::uint64_t elements =
+      std::max<std::uint64_t>(1, sharding.bucket_bytes / formats.param_bytes());
+  Setup setup{std::move(spec), shard::Layout(units, elements, world)};
+  const int stage = world > 1 ? sharding.zero_stage : 0;
+  setup.shard_optimizer = stage >= 1;
+  setup.shard_grads = stage >= 2;
+  setup.shard_params = stage >= 3;
+  setup.reduce_every_micro = reduces_every_micro(sharding);
+  setup.recompute = memory.recompute;
+  setup.prefetch = sharding.prefetch;
+  setup.window = sharding.overlap == Overlap::on ? 2 : 0;
+  setup.formats = formats;
+  return setup;
+}
+
+}  // namespace sherd::plan

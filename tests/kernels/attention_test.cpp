@@ -1,0 +1,290 @@
+#include "sherd/kernels/attention.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <vector>
+
+#include "kernels/tensor.hpp"
+#include "sherd/base/errors.hpp"
+
+using namespace sherd;
+using kernels::AttentionShape;
+using test::Tensor;
+
+namespace {
+
+using Matrix = std::vector<double>;  // row-major, the columns are known from the shape
+
+Matrix values(const Tensor& x) {
+  const std::int64_t count = x.view().numel();
+  Matrix all(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i) all[static_cast<std::size_t>(i)] = x.at(0, i);
+  return all;
+}
+
+/// Attention with the whole score matrix, in fp64, straight from the definition.
+struct Reference {
+  AttentionShape shape;
+  Matrix qkv;
+
+  [[nodiscard]] double part(int which, std::int64_t row, std::int64_t col) const {
+    return qkv[static_cast<std::size_t>(row * 3 * shape.width() + which * shape.width() + col)];
+  }
+  [[nodiscard]] double score(std::int64_t query, std::int64_t key, std::int64_t col) const {
+    double sum = 0;
+    for (std::int64_t c = 0; c < shape.head_dim; ++c) {
+      sum += part(0, query, col + c) * part(1, key, col + c);
+    }
+    return sum / std::sqrt(static_cast<double>(shape.head_dim));
+  }
+  /// Weights of one query over the keys from the start of its sequence to itself; returns lse.
+  double weights(std::int64_t first, std::int64_t query, std::int64_t col, Matrix& p) const {
+    p.clear();
+    for (std::int64_t key = first; key <= query; ++key) p.push_back(score(query, key, col));
+    const double most = *std::max_element(p.begin(), p.end());
+    double sum = 0;
+    for (double& x : p) sum += x = std::exp(x - most);
+    for (double& x : p) x /= sum;
+    return most + std::log(sum);
+  }
+  template <class Visit>  // visit(first row of the sequence, query row, column of the head, lse
+                          // row)
+                          void each(Visit visit) const {
+    for (std::int64_t s = 0; s < shape.sequences; ++s) {
+      for (std::int64_t h = 0; h < shape.heads; ++h) {
+        for (std::int64_t i = 0; i < shape.length; ++i) {
+          visit(s * shape.length, s * shape.length + i, h * shape.head_dim, s * shape.heads + h);
+        }
+      }
+    }
+  }
+  void forward(Matrix& out, Matrix& lse) const {
+    out.assign(static_cast<std::size_t>(shape.sequences * shape.length * shape.width()), 0);
+    lse.assign(static_cast<std::size_t>(shape.sequences * shape.heads * shape.length), 0);
+    Matrix p;
+    each([&](std::int64_t first, std::int64_t row, std::int64_t col, std::int64_t head) {
+      const double sum = weights(first, row, col, p);
+      lse[static_cast<std::size_t>(head * shape.length + row - first)] = sum;
+      for (std::int64_t key = first; key <= row; ++key) {
+        for (std::int64_t c = 0; c < shape.head_dim; ++c) {
+          out[static_cast<std::size_t>(row * shape.width() + col + c)] +=
+              p[static_cast<std::size_t>(key - first)] * part(2, key, col + c);
+        }
+      }
+    });
+  }
+  [[nodiscard]] Matrix backward(const Matrix& d_out) const {
+    Matrix d_qkv(qkv.size(), 0), p;
+    const double scale = 1 / std::sqrt(static_cast<double>(shape.head_dim));
+    const auto at = [&](int which, std::int64_t row, std::int64_t col) -> double& {
+      return d_qkv[static_cast<std::size_t>(row * 3 * shape.width() + which * shape.width() + col)];
+    };
+    each([&](std::int64_t first, std::int64_t row, std::int64_t col, std::int64_t) {
+      weights(first, row, col, p);
+      const double* d_row = d_out.data() + row * shape.width() + col;
+      Matrix d_p(p.size(), 0);
+      double mean = 0;
+      for (std::int64_t key = first; key <= row; ++key) {
+        const auto j = static_cast<std::size_t>(key - first);
+        for (std::int64_t c = 0; c < shape.head_dim; ++c) {
+          d_p[j] += d_row[c] * part(2, key, col + c);
+          at(2, key, col + c) += p[j] * d_row[c];
+        }
+        mean += p[j] * d_p[j];
+      }
+      for (std::int64_t key = first; key <= row; ++key) {
+        const auto j = static_cast<std::size_t>(key - first);
+        const double d_score = p[j] * (d_p[j] - mean) * scale;
+        for (std::int64_t c = 0; c < shape.head_dim; ++c) {
+          at(0, row, col + c) += d_score * part(1, key, col + c);
+          at(1, key, col + c) += d_score * part(0, row, col + c);
+        }
+      }
+    });
+    return d_qkv;
+  }
+};
+
+struct Run {
+  Run(const AttentionShape& of, DType type)
+      : shape(of),
+        qkv({of.sequences * of.length, 3 * of.width()}, type, 1),
+        out({of.sequences * of.length, of.width()}, type, 2),
+        lse({of.sequences * of.heads, of.length}, DType::f32, 3),
+        d_out({of.sequences * of.length, of.width()}, type, 4),
+        d_qkv({of.sequences * of.length, 3 * of.width()}, type, 5) {}
+
+  void forward(int threads) {
+    device::Stream stream(threads);
+    const Tensor scratch = room(kernels::attention_scratch(shape, {.threads = threads}));
+    kernels::attention({shape, qkv.view(), out.view(), lse.view(), scratch.view()}, stream);
+  }
+  void backward(int threads) {
+    device::Stream stream(threads);
+    const Tensor scratch = room(kernels::attention_backward_scratch(shape, {.threads = threads}));
+    kernels::attention_backward(
+        {shape, qkv.view(), out.view(), lse.view(), d_out.view(), d_qkv.view(), scratch.view()},
+        stream);
+  }
+  static Tensor room(Bytes bytes) { return {{1, static_cast<std::int64_t>(bytes)}, DType::u8, 0}; }
+  [[nodiscard]] Reference reference() const { return {shape, values(qkv)}; }
+
+  AttentionShape shape;
+  Tensor qkv, out, lse, d_out, d_qkv;
+};
+
+double worst(const Tensor& got, const Matrix& want) {
+  double most = 0;
+  const Matrix have = values(got);
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    const double off = std::abs(have[i] - want[i]);
+    if (!(off <= most)) most = std::isnan(off) ? 1e9 : off;
+  }
+  return most;
+}
+
+// Rounding of results of magnitude about 4; a 16-bit `out` also enters the gradient.
+double allowed(DType type) { return type == DType::f32 ? 2e-5 : 16 * test::half_ulp(type); }
+
+constexpr std::array floats = {DType::f32, DType::bf16, DType::f16};
+constexpr std::array shapes = {AttentionShape{2, 33, 3, 24}, AttentionShape{1, 1, 1, 1},
+                               AttentionShape{3, 1, 2, 5},   AttentionShape{1, 64, 2, 16},
+                               AttentionShape{1, 65, 1, 7},  AttentionShape{2, 200, 1, 64}};
+
+}  // namespace
+
+TEST_CASE("attention agrees with the definition in fp64") {
+  for (const AttentionShape& shape : shapes) {
+    for (const DType type : floats) {
+      CAPTURE(shape.length);
+      CAPTURE(name_of(type));
+      Run run(shape, type);
+      run.forward(2);
+      Matrix out, lse;
+      run.reference().forward(out, lse);
+      CHECK(worst(run.out, out) < allowed(type) / 4);
+      CHECK(worst(run.lse, lse) < 2e-5);
+    }
+  }
+}
+
+TEST_CASE("attention backward agrees with the derivative of the definition in fp64") {
+  for (const AttentionShape& shape : shapes) {
+    for (const DType type : floats) {
+      CAPTURE(shape.length);
+      CAPTURE(name_of(type));
+      Run run(shape, type);
+      run.forward(1);
+      run.backward(2);
+      CHECK(worst(run.d_qkv, run.reference().backward(values(run.d_out))) < allowed(type));
+    }
+  }
+}
+
+TEST_CASE("attention backward agrees with finite differences of the definition") {
+  Run run({1, 5, 2, 3}, DType::f32);
+  run.forward(1);
+  run.backward(1);
+  const Matrix weight = values(run.d_out);
+  Reference reference = run.reference();
+  const auto loss = [&] {
+    Matrix out, lse;
+    reference.forward(out, lse);
+    double sum = 0;
+    for (std::size_t i = 0; i < out.size(); ++i) sum += out[i] * weight[i];
+    return sum;
+  };
+  Matrix slope(reference.qkv.size());
+  for (std::size_t i = 0; i < slope.size(); ++i) {
+    constexpr double step = 1e-5;
+    const double value = reference.qkv[i];
+    reference.qkv[i] = value + step;
+    const double above = loss();
+    reference.qkv[i] = value - step;
+    slope[i] = (above - loss()) / (2 * step);
+    reference.qkv[i] = value;
+  }
+  CHECK(worst(run.d_qkv, slope) < 1e-5);
+}
+
+TEST_CASE("attention gives the same bits with one two and three threads") {
+  for (const DType type : floats) {
+    Run one({2, 130, 3, 24}, type);
+    one.forward(1);
+    one.backward(1);
+    for (const int threads : {2, 3}) {
+      Run more({2, 130, 3, 24}, type);
+      more.forward(threads);
+      more.backward(threads);
+      CHECK(one.out == more.out);
+      CHECK(one.lse == more.lse);
+      CHECK(one.d_qkv == more.d_qkv);
+    }
+  }
+}
+
+TEST_CASE("attention gives a sequence the same bits alone and in a batch") {
+  Run batch({2, 70, 2, 8}, DType::f32), alone({1, 70, 2, 8}, DType::f32);
+  const View second = batch.qkv.view().rows(70, 70);
+  std::copy_n(second.data, second.bytes(), alone.qkv.view().data);
+  batch.forward(2);
+  alone.forward(1);
+  const View out = batch.out.view().rows(70, 70);
+  CHECK(std::equal(out.data, out.data + out.bytes(), alone.out.view().data));
+}
+
+TEST_CASE("attention withstands scores whose exponentials overflow") {
+  Run run({1, 100, 1, 4}, DType::f32);
+  for (std::int64_t i = 0; i < 100 * 12; ++i) run.qkv.put(0, i, run.qkv.at(0, i) * 30);
+  run.forward(1);
+  Matrix out, lse;
+  run.reference().forward(out, lse);
+  CHECK(worst(run.out, out) < 1e-2);
+  CHECK(worst(run.lse, lse) < 1e-2);
+}
+
+TEST_CASE("attention spreads a broken value instead of hiding it") {
+  for (const int part : {0, 1, 2}) {
+    Run run({1, 70, 1, 4}, DType::f32);
+    run.qkv.put(66, part * 4, std::nan(""));
+    run.forward(1);
+    run.backward(1);
+    CHECK(std::isnan(run.out.at(66, 0)));
+    CHECK(std::isfinite(run.out.at(63, 0)));  // an earlier tile
+    CHECK(std::isnan(run.d_qkv.at(66, 4)));
+    CHECK_FALSE(std::isfinite(run.d_qkv.at(66, 0)));
+  }
+}
+
+TEST_CASE("attention scratch grows linearly with the length") {
+  const Target target{.threads = 2};
+  CHECK(kernels::attention_scratch({1, 8192, 12, 64}, target) ==
+        kernels::attention_scratch({4, 64, 3, 64}, target));
+  CHECK(kernels::attention_backward_scratch({1, 16384, 12, 64}, target) <
+        2 * kernels::attention_backward_scratch({1, 8192, 12, 64}, target));
+}
+
+TEST_CASE("attention refuses wrong shapes types and too little scratch") {
+  Run run({2, 5, 2, 3}, DType::f32);
+  device::Stream stream(1);
+  const Tensor scratch = Run::room(kernels::attention_scratch(run.shape, {.threads = 1}));
+  const Tensor small = Run::room(64);
+  using Args = kernels::AttentionArgs;
+  const Args good{run.shape, run.qkv.view(), run.out.view(), run.lse.view(), scratch.view()};
+  Args bad = good;
+  bad.scratch = small.view();
+  CHECK_THROWS_AS(kernels::attention(bad, stream), UsageError);
+  bad = good;
+  bad.out = run.qkv.view();
+  CHECK_THROWS_AS(kernels::attention(bad, stream), UsageError);
+  bad = good;
+  bad.lse = {};
+  CHECK_THROWS_AS(kernels::attention(bad, stream), UsageError);
+  bad = good;
+  bad.shape.heads = 0;
+  CHECK_THROWS_AS(kernels::attention(bad, stream), UsageError);
+  kernels::attention(good, stream);
+}
