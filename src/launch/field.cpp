@@ -29,6 +29,7 @@ Choice choice(decltype(last)& value, const std::array<std::string_view, count>& 
 constexpr Range up_to(double high) { return {.low = 0, .high = high}; }
 constexpr Range below_one = {.low = 0, .high = 1, .high_open = true};
 constexpr Range positive = {.low = 0, .low_open = true};
+constexpr Range size = {.low = 0, .high = 0x1p62}, some_size = {.low = 1, .high = 0x1p62};
 constexpr double million = 1 << 20, dimension = 1 << 24;
 
 void add_model(Fields& f, model::ModelConfig& c) {
@@ -104,12 +105,8 @@ void add_sharding(Fields& f, plan::ShardingConfig& c) {
   f.push_back({in, "zero_stage",
                "what is split over ranks: 1 optimizer state, 2 also gradients, 3 also parameters",
                &c.zero_stage, up_to(3)});
-  f.push_back({in,
-               "bucket_bytes",
-               "stored parameters before a bucket is closed",
-               &c.bucket_bytes,
-               {.low = 1},
-               Unit::bytes});
+  f.push_back({in, "bucket_bytes", "stored parameters before a bucket is closed", &c.bucket_bytes,
+               some_size, Unit::bytes});
   f.push_back({in, "reduce_every",
                "when gradients are reduced; auto: step at stages 0, 1, else micro",
                choice<plan::ReduceEvery::micro>(c.reduce_every, reduce_everys)});
@@ -171,18 +168,10 @@ void add_memory(Fields& f, plan::MemoryConfig& c) {
   constexpr auto in = Concern::memory;
   f.push_back({in, "recompute", "activations rebuilt in backward instead of kept",
                choice<plan::Recompute::block>(c.recompute, recomputes)});
-  f.push_back({in,
-               "memory_limit",
-               "per rank on its device; 0: what is free",
-               &c.memory_limit,
-               {},
+  f.push_back({in, "memory_limit", "per rank on its device; 0: what is free", &c.memory_limit, size,
                Unit::bytes});
-  f.push_back({in,
-               "host_memory_limit",
-               "all ranks of the machine together; 0: what is free",
-               &c.host_memory_limit,
-               {},
-               Unit::bytes});
+  f.push_back({in, "host_memory_limit", "all ranks of the machine together; 0: what is free",
+               &c.host_memory_limit, size, Unit::bytes});
 }
 
 void add_output(Fields& f, OutputConfig& c) {
