@@ -83,12 +83,8 @@ Bytes LocalComm::offset_of(View view, const char* call) const {
 }
 
 void LocalComm::copy_from(Rank peer, Bytes offset, View to) {
-  for (Bytes done = 0; done < to.bytes(); done += window_bytes) {
-    const Bytes size = std::min(window_bytes, to.bytes() - done);
-    const std::byte* from = seat_.peers->window(meet_.group().run_rank(peer), offset + done, size);
-    std::memcpy(to.data + done, from, size);
-    seat_.peers->drop(from, size);
-  }
+  if (to.bytes() == 0) return;
+  seat_.peers->read(meet_.group().run_rank(peer), offset, to.raw());
 }
 
 void LocalComm::fold(const Fold& call) {

@@ -16,7 +16,8 @@ using Comm = std::unique_ptr<comm::Communicator>;
 using Wrap = std::function<Comm(Comm, comm::ControlBlock&)>;
 
 // Ten all-gathers on three ranks, rank 1's communicator wrapped; what each rank threw.
-std::vector<std::string> gather_with(const Wrap& wrap) {
+std::vector<std::string> gather_with(const Wrap& wrap,
+                                     std::chrono::nanoseconds timeout = std::chrono::seconds(60)) {
   constexpr int world = 3;
   const comm::ControlMapping control = comm::ControlBlock::create(world);
   const auto peers = comm::thread_arenas(world);
@@ -28,7 +29,7 @@ std::vector<std::string> gather_with(const Wrap& wrap) {
     const View full{bytes.data(), {1, world}, DType::i64};
     const View shard{bytes.data() + world * 8, {1, 1}, DType::i64};
     try {
-      Comm comm = comm::local({&*control, rank, bytes, peers, std::chrono::milliseconds(300)});
+      Comm comm = comm::local({&*control, rank, bytes, peers, timeout});
       if (rank == 1) comm = wrap(std::move(comm), *control);
       for (int round = 1; round <= 10; ++round) {
         memory[world] = rank + round;
@@ -64,12 +65,14 @@ TEST_CASE("a rank that throws between collectives is what its peers report") {
 }
 
 TEST_CASE("a rank that hangs is named by its peers and hears of it") {
-  const auto thrown = gather_with([](Comm comm, comm::ControlBlock& control) {
-    return support::hanging_peer(std::move(comm), 4, control);
-  });
+  const auto thrown = gather_with(
+      [](Comm comm, comm::ControlBlock& control) {
+        return support::hanging_peer(std::move(comm), 4, control);
+      },
+      std::chrono::seconds(1));
   for (const std::string& text : thrown) {
     CHECK(text ==
-          "rank 1 did not reach all_gather \"gather\" (collective 4) within 0.3 s: rank 1 was last "
+          "rank 1 did not reach all_gather \"gather\" (collective 4) within 1 s: rank 1 was last "
           "seen after all_gather \"gather\" (collective 3)");
   }
 }

@@ -2,6 +2,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstring>
 
 #include "sherd/base/errors.hpp"
@@ -28,6 +29,13 @@ TEST_CASE("a mapped window shows the peer's bytes and no more than its arena hol
                        "the arena of rank 0 holds 12288 bytes, need 13000: the plans differ",
                        CommError);
   CHECK_THROWS_AS(peers->window(0, ~Bytes{0} - 10, 100), CommError);
+  std::array<std::byte, 200> copy{};
+  peers->read(0, 4950, copy);
+  CHECK(std::to_integer<int>(copy[49]) == 0);
+  CHECK(std::to_integer<int>(copy[50]) == 8);
+  CHECK_THROWS_WITH_AS(peers->read(0, 12200, copy),
+                       "the arena of rank 0 holds 12288 bytes, need 12400: the plans differ",
+                       CommError);
   CHECK(ftruncate(fd, 4096) != 0);  // sealed against the crash that reading past its end would be
   close(fd);
 }

@@ -68,14 +68,14 @@ TEST_CASE("bytes, type, key, label, root and offset belong to the fingerprint") 
 
 TEST_CASE("a rank that does not come is named with its last collective") {
   for (const int world : {2, 4}) {
-    all_pass({world, mib, std::chrono::milliseconds(200)}, [](Seat& seat) {
+    all_pass({world, mib, std::chrono::seconds(1)}, [](Seat& seat) {
       seat.control.note_step(seat.comm.rank(), 12);
       seat.comm.barrier({"reduce bucket 1"});
       if (seat.comm.rank() == 1) await_cause(seat.control);
       const std::string cause = comm_error([&] { seat.comm.barrier({"gather bucket 3"}); });
       require(cause ==
                   "rank 1 did not reach barrier \"gather bucket 3\" (collective 2, step 12) "
-                  "within 0.2 s: rank 1 was last seen after barrier \"reduce bucket 1\" "
+                  "within 1 s: rank 1 was last seen after barrier \"reduce bucket 1\" "
                   "(collective 1)",
               cause);
       require(comm_error([&] { seat.comm.barrier({"later"}); }) == cause, "another cause later");

@@ -31,6 +31,10 @@ class Ambush final : public comm::PeerArenas {
     return inner_->window(rank, offset, size);
   }
   void drop(const std::byte* window, Bytes size) noexcept override { inner_->drop(window, size); }
+  void read(Rank rank, Bytes offset, std::span<std::byte> to) override {
+    act_();
+    inner_->read(rank, offset, to);
+  }
 
  private:
   std::shared_ptr<comm::PeerArenas> inner_;

@@ -22,6 +22,10 @@ class PeerArenas {
   /// **Errors** CommError when the arena is smaller or cannot be mapped.
   virtual const std::byte* window(Rank rank, Bytes offset, Bytes size) = 0;
   virtual void drop(const std::byte* window, Bytes size) noexcept = 0;
+  /// Copies from `offset` of the arena of `rank` on; leaves nothing resident.
+  ///
+  /// **Errors** as window.
+  virtual void read(Rank rank, Bytes offset, std::span<std::byte> to) = 0;
 };
 
 /// Ranks are processes; `fds[r]` is the memfd of rank r's arena (not owned, must outlive this).
