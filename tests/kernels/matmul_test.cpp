@@ -1,6 +1,9 @@
 #include "sherd/kernels/matmul.hpp"
 
 #include <doctest/doctest.h>
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
 #include <cmath>
@@ -9,6 +12,7 @@
 
 #include "kernels/tensor.hpp"
 #include "sherd/base/errors.hpp"
+#include "sherd/base/poison.hpp"
 
 using namespace sherd;
 using kernels::MatmulArgs;
@@ -269,6 +273,30 @@ TEST_CASE("matmul runs in scratch sized for the largest of several products") {
     CHECK(kernels::matmul_scratch(20, 30, k, DType::bf16, DType::bf16, target) <=
           kernels::matmul_scratch(21, 33, k + 1, DType::bf16, DType::bf16, target));
     CHECK(small.worst(small.run(1)) < 1);
+  }
+}
+
+TEST_CASE("matmul crashes under the address sanitizer if any operand holds a forbidden byte") {
+  if (!poison_works()) {
+    MESSAGE("SKIP: built without the address sanitizer");
+    return;
+  }
+  for (int forbidden = 0; forbidden < 4; ++forbidden) {
+    const pid_t child = fork();
+    if (child == 0) {
+      dup2(open("/dev/null", O_WRONLY), STDERR_FILENO);
+      device::Stream stream(1);
+      const Tensor a({16, 16}, DType::f32, 1), b({16, 16}, DType::f32, 2);
+      const Tensor out({16, 16}, DType::f32, 0);
+      const std::array<View, 3> views = {a.view(), b.view(), out.view()};
+      if (forbidden < 3) poison(views[static_cast<std::size_t>(forbidden)].raw().last(8));
+      kernels::matmul({.a = views[0], .b = views[1], .out = views[2]}, stream);
+      _exit(0);
+    }
+    int status = 0;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    const bool clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    CHECK(clean == (forbidden == 3));
   }
 }
 
