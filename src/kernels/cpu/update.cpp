@@ -35,7 +35,11 @@ inline void stream_param(const float* p, const View& param, std::int64_t at, std
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   if (n == block && reinterpret_cast<std::uintptr_t>(to) % 64 == 0) {
     alignas(64) std::uint16_t space[block];
-    narrow(p, {reinterpret_cast<std::byte*>(space), {1, block}, param.type}, 0, block);
+    if (param.type == DType::bf16) {
+      narrow_row(p, reinterpret_cast<bfloat16*>(space), block);
+    } else {
+      narrow_row(p, reinterpret_cast<float16*>(space), block);
+    }
     for (std::int64_t i = 0; i < block; i += lanes) hn::Stream(hn::Load(d, space + i), d, to + i);
     return;
   }
