@@ -12,17 +12,19 @@
 
 namespace sherd::cli {
 
-/// Bytes of one tier at its peak; `peak` is the sum of the uses, `runtime` stands apart.
+/// Bytes of one tier at its peak; `peak` is the sum of the uses and of what placement leaves
+/// unused between them, `runtime` stands apart.
 struct TierBytes {
   Bytes peak = 0, runtime = 0;
   Bytes params = 0, grads = 0, optimizer = 0, activations = 0, comm = 0, staging = 0, control = 0;
+  Bytes unused = 0;
 };
 
 struct BytesColumn {
   std::string_view name;  // key in events and plans, row in tables
   Bytes TierBytes::*member;
 };
-inline constexpr std::array<BytesColumn, 9> bytes_columns = {
+inline constexpr std::array<BytesColumn, 10> bytes_columns = {
     {{"peak", &TierBytes::peak},
      {"runtime", &TierBytes::runtime},
      {"params", &TierBytes::params},
@@ -31,7 +33,8 @@ inline constexpr std::array<BytesColumn, 9> bytes_columns = {
      {"activations", &TierBytes::activations},
      {"comm", &TierBytes::comm},
      {"staging", &TierBytes::staging},
-     {"control", &TierBytes::control}}};
+     {"control", &TierBytes::control},
+     {"unused", &TierBytes::unused}}};
 
 /// Bytes of one rank by tier.
 struct MemoryTable {
