@@ -9,7 +9,7 @@ mkdir -p "$logs"
 failing_line() {
   local pattern line
   for pattern in ' error: ' 'error: ' 'undefined reference' 'CMake Error' '^E: ' 'FAILED' 'rror'; do
-    if line=$(grep -m 1 -A 2 -e "$pattern" "$1"); then
+    if line=$(grep -m 1 -A 4 -e "$pattern" "$1"); then
       # CMake says what is wrong on the next line.
       if [[ $pattern != CMake* ]]; then line=${line%%$'\n'*}; fi
       tr -s "[:space:]" " " <<<"$line" | sed "s,$root/,,; s, $,,"

@@ -20,6 +20,8 @@ Runner::Runner(const Parts& parts)
   for (const Step& step : parts_.scheduled.program.steps) bound_.push_back(bind(step));
 }
 
+Runner::~Runner() = default;
+
 View Runner::view(const Access& access, Shape shape) const {
   const plan::Buffer& buffer = parts_.scheduled.program.at(access.buffer);
   const Bytes at = parts_.scheduled.at[plan::index_of(access.buffer)].offset + access.first;

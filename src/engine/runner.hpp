@@ -26,6 +26,7 @@ class Runner final : public Visitor {
     device::Stream& net;  // of the net lane's thread
   };
   explicit Runner(const Parts& parts);
+  ~Runner() override;
 
   void visit(std::uint32_t step, const Moment& moment) override;
   Fed fed;

@@ -1,4 +1,6 @@
 // The program of one rank that holds everything; other passes take it apart.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstddef>
 
@@ -173,7 +175,8 @@ class Emitter {
   }
   void scratch(Step& step, const std::string& name, Bytes size) {
     if (size > 0)
-      add(step, transient("scratch." + name, DType::u8, size), Mode::write, Role::scratch);
+      add(step, transient(fmt::format("scratch.{}", name), DType::u8, size), Mode::write,
+          Role::scratch);
   }
 
   void forward(bool drop) {
@@ -184,14 +187,15 @@ class Emitter {
       Step step = block_step(Verb::forward, b);
       read_params(step, block, {});
       if (b > 0) add(step, outs_[b - 1], Mode::read, Role::in);
-      outs_.push_back(transient("x." + block.name, type,
+      outs_.push_back(transient(fmt::format("x.{}", block.name), type,
                                 static_cast<Bytes>(block.out.numel()) * size_of(type)));
       add(step, outs_[b], Mode::write, Role::out);
       saves_.emplace_back();
       for (std::size_t s = 0; s < block.saves.size(); ++s) {
         const model::SaveSpec& save = block.saves[s];
-        saves_[b].push_back(transient((drop ? "drop." : "save.") + block.name + "." + save.name,
-                                      save.type, save.bytes()));
+        saves_[b].push_back(
+            transient(fmt::format("{}.{}.{}", drop ? "drop" : "save", block.name, save.name),
+                      save.type, save.bytes()));
         add(step, saves_[b][s], Mode::write, Role::save, s);
       }
       scratch(step, block.name, block.scratch_forward);
@@ -217,7 +221,7 @@ class Emitter {
   BufferId gradient(std::size_t b) {
     const BlockSpec& block = setup_.model.blocks[b];
     const DType type = setup_.model.target.compute;
-    return transient("d." + block.name, type,
+    return transient(fmt::format("d.{}", block.name), type,
                      static_cast<Bytes>(block.out.numel()) * size_of(type));
   }
   void backward(std::size_t b, bool first_micro) {

@@ -24,8 +24,8 @@ struct EngineParts {
   AbortWord& abort;
   const data::Source& train;
   const data::Source* validate = nullptr;
-  optim::PrecisionConfig precision;
-  optim::OptimizerConfig optimizer;
+  optim::PrecisionConfig precision{};
+  optim::OptimizerConfig optimizer{};
   plan::ReduceOrder reduce_order = plan::ReduceOrder::fast;
   std::uint64_t seed = 0;
   std::uint64_t total_steps = 1;  // for the schedule

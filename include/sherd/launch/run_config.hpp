@@ -1,6 +1,10 @@
 #pragma once
-// Everything a run is told: the aggregate of the modules' own configs.
+// Everything a run is told: the aggregate of the modules' own configs, and the proof that it makes
+// sense.
+#include <cstdint>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "sherd/comm/config.hpp"
 #include "sherd/data/config.hpp"
@@ -27,5 +31,38 @@ struct RunConfig {
   plan::MemoryConfig memory;
   OutputConfig output;
 };
+
+/// A plan needs no end; training needs steps or epochs.
+enum class Purpose : std::uint8_t { train, plan };
+
+/// Every problem of `config`, one sentence each; empty when there is none. Opens no file.
+[[nodiscard]] std::vector<std::string> check(const RunConfig& config,
+                                             Purpose purpose = Purpose::train);
+
+struct ResolvedBatch {
+  data::BatchConfig batch;  // micro, accum and global are positive when there is no problem
+  std::string problem;      // states the equation with its numbers; empty when it holds
+};
+
+/// Works out what is left out of global = micro · accum · world: micro is 8 when neither it nor
+/// global is given, accum is 1 when the others do not fix it. Division must be exact.
+[[nodiscard]] ResolvedBatch resolve_batch(const data::BatchConfig& batch, int world);
+
+/// A config that check() found no fault with and whose `auto` values are chosen: batch sizes,
+/// reduce_every, backend and device. Left as they are, for whoever knows the machine or model:
+/// threads, overlap, memory limits, seq_len, and steps when epochs are given.
+class Validated {
+ public:
+  const RunConfig& operator*() const { return config_; }
+  const RunConfig* operator->() const { return &config_; }
+
+ private:
+  friend Validated resolve(RunConfig config, Purpose purpose);
+  explicit Validated(RunConfig config) : config_(std::move(config)) {}
+  RunConfig config_;
+};
+
+/// **Errors** ConfigError with everything check() found.
+[[nodiscard]] Validated resolve(RunConfig config, Purpose purpose = Purpose::train);
 
 }  // namespace sherd::launch

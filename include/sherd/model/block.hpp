@@ -66,6 +66,7 @@ struct Forward {
   Philox rng;  // of (seed, step, leaf, block): the same when recomputed
   View in, out, scratch;
   std::span<const View> params, saves;
+  bool training = true;  // false in evaluation and generation: nothing is dropped
 };
 
 struct Backward {

@@ -9,18 +9,18 @@ namespace sherd::kernels::cpu {
 
 /// A block inside a row-major matrix; `stride` in elements.
 template <class Byte>
-struct Block {
+struct Region {
   Byte* data = nullptr;
   DType type = DType::f32;
   std::int64_t stride = 0;
 
-  [[nodiscard]] Block at(std::int64_t row, std::int64_t col) const {
+  [[nodiscard]] Region at(std::int64_t row, std::int64_t col) const {
     const auto skip = static_cast<std::size_t>(row * stride + col) * size_of(type);
     return {data + skip, type, stride};
   }
 };
-using Source = Block<const std::byte>;
-using Sink = Block<std::byte>;
+using Source = Region<const std::byte>;
+using Sink = Region<std::byte>;
 [[nodiscard]] inline Source source(const View& view) {
   return {view.data, view.type, view.shape.cols};
 }
@@ -31,11 +31,11 @@ using Sink = Block<std::byte>;
   return ((cols + 15) / 16 | 1) * 16;
 }
 
-void widen(Source from, Shape block, float* to, std::int64_t to_stride);
+void widen(Source from, Shape rows, float* to, std::int64_t to_stride);
 /// sum[i] += from[i], one row.
 void add_widened(Source from, float* sum, std::int64_t count);
 /// To nearest even.
-void narrow(const float* from, std::int64_t from_stride, Shape block, Sink to);
+void narrow(const float* from, std::int64_t from_stride, Shape rows, Sink to);
 /// One row; element i uses the random bits of first + i.
 void narrow_stochastic(const float* from, bfloat16* to, std::int64_t count, Philox bits,
                        std::uint64_t first);

@@ -1,0 +1,28 @@
+#pragma once
+// What each subcommand does; main.cpp has only the flags. Each returns an exit code.
+#include <cstdint>
+#include <string>
+
+#include "sherd/launch/run_config.hpp"
+
+namespace sherd::cli {
+
+/// `sherd train`; with `output.dry_run` only the plan.
+int train(const launch::Validated& run);
+
+struct PlanOutput {
+  bool json = false;           // machine-readable, on stdout
+  bool print_program = false;  // list the steps
+};
+/// `sherd plan`; `--world` is the config's `ranks`, and there may be neither steps nor data.
+int plan(const launch::Validated& run, const PlanOutput& output);
+
+enum class Bench : std::uint8_t { memory, step, comm, optim };
+struct BenchOutput {
+  bool quick = false;  // seconds instead of minutes
+  bool json = false;   // a line a row, on stdout
+  std::string plot;    // SVG file; empty for none
+};
+int bench(Bench what, const BenchOutput& output);
+
+}  // namespace sherd::cli

@@ -1,0 +1,41 @@
+#pragma once
+// `--log`: one JSON object a line.
+#include <fstream>
+#include <string>
+
+#include "sherd/cli/events.hpp"
+
+namespace sherd::cli {
+
+/// Writes events in the order they come; a non-finite number is null, any other reads back to the
+/// same double. Each line is flushed. An empty path writes nothing.
+///
+/// **Errors** ConfigError when the file cannot be opened; Error when a line cannot be written (the
+/// lines before it stay).
+class EventLog {
+ public:
+  /// Truncates the file.
+  explicit EventLog(std::string path);
+
+  void write(const StartEvent& event);
+  void write(const StepEvent& event);
+  void write(const EvalEvent& event);
+  void write(const EndEvent& event);
+
+ private:
+  void write_line(const std::string& line);
+  std::string path_;
+  std::ofstream file_;
+};
+
+/// Why EventLog could not write to `path`, as a problem of `--log`; empty when it could. Creates
+/// nothing.
+[[nodiscard]] std::string log_problem(const std::string& path);
+
+/// `{"device":{"peak":…,…},"host":…,"file":…}`, the same in `plan --json`, `start` and `end`.
+[[nodiscard]] std::string to_json(const MemoryTable& table);
+
+/// "0.1.0", as in the `start` event and `sherd --version`.
+[[nodiscard]] std::string_view version();
+
+}  // namespace sherd::cli

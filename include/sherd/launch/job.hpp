@@ -1,0 +1,57 @@
+#pragma once
+// What a run trains: the network and its data, which flags name for the zoo and code for the rest.
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "sherd/data/source.hpp"
+#include "sherd/launch/run_config.hpp"
+#include "sherd/model/block.hpp"
+#include "sherd/model/weights.hpp"
+#include "sherd/plan/plan.hpp"
+
+namespace sherd::launch {
+
+/// Built by every process of a run in the same way.
+struct Job {
+  Model model;
+  std::string description;                 // of the network: everything that changes a bit
+  std::int64_t length = 1;                 // positions of a sequence
+  data::SampleShape sample{};              // of both sources
+  std::unique_ptr<data::Source> train;     // absent for a plan without data
+  std::unique_ptr<data::Source> validate;  // may be absent
+  std::function<std::unique_ptr<model::Weights>(const model::ModelSpec&)>
+      weights;  // default: random
+};
+
+/// The zoo's network and token files, as the flags say.
+///
+/// **Errors** ConfigError for the network's numbers, DataError for files.
+[[nodiscard]] Job zoo_job(const Validated& run);
+
+/// What flags, job and machine come to.
+struct Prepared {
+  plan::Plan plan;  // of one rank
+  int threads = 1;
+  bool overlap = false;
+  std::uint64_t steps = 0;
+  std::string numerics_key{};
+};
+
+/// Declares, lays out, plans. Pure but for the machine's core count.
+///
+/// **Errors** ConfigError: more ranks than sequences, a sequence longer than the context, …
+[[nodiscard]] Prepared prepare(const Validated& run, const Job& job, Rank rank);
+
+/// Planned bytes where most are live, by tier.
+struct Limits {
+  Bytes device = 0;  // for one rank
+  Bytes host = 0;    // for all ranks of the machine
+};
+[[nodiscard]] Limits limits_of(const Validated& run);
+/// Throws CapacityError naming need, limit, and at least one line of flags that fits (or says that
+/// none was found).
+void require_fit(const Validated& run, const Job& job, const plan::Plan& plan);
+
+}  // namespace sherd::launch

@@ -1,0 +1,55 @@
+#pragma once
+// What a rank process does, from its seat to the last step.
+#include <string>
+#include <vector>
+
+#include "sherd/comm/control_block.hpp"
+#include "sherd/comm/local.hpp"
+#include "sherd/engine/engine.hpp"
+#include "sherd/launch/job.hpp"
+
+namespace sherd::launch {
+
+struct RunStart {
+  const Prepared& prepared;
+  std::uint64_t parameters = 0;
+  std::vector<std::int64_t> pids;  // by rank
+};
+
+struct RunSummary {
+  std::uint64_t steps = 0;
+  double loss = 0;  // of the last step
+  std::string parameters_hash;
+  comm::Traffic wire{};  // payload bytes this rank sent in programs
+  const memory::Ledger& ledger;
+  const plan::Plan& plan;
+  Bytes rss_peak = 0;  // the largest of any rank
+  double seconds = 0;
+};
+
+/// Hears of a run's progress, on rank 0.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void started(const RunStart& start) = 0;
+  virtual void stepped(const engine::StepResult& result, double seconds) = 0;
+  virtual void evaluated(std::uint64_t step, double loss) = 0;
+  virtual void ended(const RunSummary& summary) = 0;
+};
+
+/// A rank's place among the others.
+struct Seat {
+  comm::ControlBlock& control;
+  Rank rank = 0;
+  std::span<std::byte> arena;  // of the device tier, as large as the plan says
+  std::shared_ptr<comm::PeerArenas> peers;
+  engine::Trace* trace = nullptr;
+};
+
+/// Trains to the last step. Returns 0, or 128 + the signal all ranks were asked to stop by.
+///
+/// **Errors** CommError, DataError, DivergedError; the caller records them in the control block.
+int run_rank(const Validated& run, Job& job, const Prepared& prepared, const Seat& seat,
+             Observer* observer);
+
+}  // namespace sherd::launch

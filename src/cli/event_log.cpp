@@ -1,0 +1,105 @@
+#include "sherd/cli/event_log.hpp"
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "sherd/base/errors.hpp"
+#include "sherd/cli/config_json.hpp"
+
+namespace sherd::cli {
+namespace {
+
+using json = nlohmann::ordered_json;  // keys in the order they are documented
+
+json memory_json(const MemoryTable& table) {
+  json all = json::object();
+  for (const TierColumn& tier : tier_columns)
+    for (const BytesColumn& column : bytes_columns)
+      all[std::string(tier.name)][std::string(column.name)] = table.*tier.member.*column.member;
+  return all;
+}
+
+std::string line_of(const json& event) {
+  return event.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+}  // namespace
+
+std::string_view version() { return SHERD_VERSION; }
+
+std::string to_json(const MemoryTable& table) { return line_of(memory_json(table)); }
+
+std::string log_problem(const std::string& path) {
+  if (path.empty()) return {};
+  std::error_code error;
+  const std::filesystem::path file(path);
+  const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : ".";
+  std::string problem = "--log: cannot write '" + path + "': ";
+  if (std::filesystem::is_directory(file, error)) return problem + "it is a folder";
+  if (std::filesystem::exists(file, error))
+    return access(path.c_str(), W_OK) == 0 ? "" : problem + "no permission";
+  if (!std::filesystem::is_directory(folder, error))
+    return problem + "there is no folder '" + folder.string() + "'";
+  return access(folder.c_str(), W_OK) == 0 ? "" : problem + "no permission";
+}
+
+EventLog::EventLog(std::string path) : path_(std::move(path)) {
+  if (path_.empty()) return;
+  file_.open(path_, std::ios::binary | std::ios::trunc);
+  if (file_) return;
+  const std::string problem = log_problem(path_);
+  throw ConfigError({problem.empty() ? "--log: cannot write '" + path_ + "'" : problem});
+}
+
+void EventLog::write_line(const std::string& line) {
+  if (path_.empty()) return;
+  file_ << line << '\n' << std::flush;
+  if (!file_) throw Error("--log: cannot write to '" + path_ + "': is the disk full?");
+}
+
+void EventLog::write(const StartEvent& event) {
+  write_line(line_of({{"event", "start"},
+                      {"version", version()},
+                      {"config", json::parse(to_json(event.config))},
+                      {"numerics_key", event.numerics_key},
+                      {"parameters", event.parameters},
+                      {"world", event.world},
+                      {"pids", event.pids},
+                      {"plan", memory_json(event.plan)}}));
+}
+
+void EventLog::write(const StepEvent& event) {
+  write_line(line_of({{"event", "step"},
+                      {"step", event.step},
+                      {"loss", event.loss},
+                      {"grad_norm", event.grad_norm},
+                      {"lr", event.lr},
+                      {"loss_scale", event.loss_scale},
+                      {"skipped", event.skipped},
+                      {"tokens", event.tokens},
+                      {"seconds", event.seconds},
+                      {"tokens_per_second", event.tokens_per_second}}));
+}
+
+void EventLog::write(const EvalEvent& event) {
+  write_line(line_of({{"event", "eval"}, {"step", event.step}, {"loss", event.loss}}));
+}
+
+void EventLog::write(const EndEvent& event) {
+  const WireBytes& wire = event.wire_bytes;
+  write_line(line_of({{"event", "end"},
+                      {"steps", event.steps},
+                      {"loss", event.loss},
+                      {"parameters_hash", event.parameters_hash},
+                      {"wire_bytes",
+                       {{"all_gather", wire.all_gather},
+                        {"reduce_scatter", wire.reduce_scatter},
+                        {"all_reduce", wire.all_reduce}}},
+                      {"peak", memory_json(event.peak)},
+                      {"rss_peak", event.rss_peak},
+                      {"seconds", event.seconds}}));
+}
+
+}  // namespace sherd::cli

@@ -1,0 +1,72 @@
+#include <CLI/CLI.hpp>
+#include <array>
+
+#include "cli/suggest.hpp"
+#include "sherd/base/errors.hpp"
+#include "sherd/cli/commands.hpp"
+#include "sherd/cli/event_log.hpp"
+#include "sherd/cli/options.hpp"
+
+namespace sherd::cli {
+namespace {
+
+const std::vector<std::string> bench_names = {"memory", "step", "comm", "optim"};
+
+std::string bench_problem(const std::string& name) {
+  if (std::find(bench_names.begin(), bench_names.end(), name) != bench_names.end()) return {};
+  return "got '" + name + "', need one of memory, step, comm, optim" +
+         did_you_mean(name, bench_names);
+}
+
+struct CommandLine {
+  CLI::App app{"Trains networks whose state does not fit on one device.", "sherd"};
+  launch::RunConfig train_config, plan_config;
+  PlanOutput plan_output;
+  BenchOutput bench_output;
+  std::string bench_name;
+  CLI::App* train = app.add_subcommand("train", "Train a network.");
+  CLI::App* plan = app.add_subcommand("plan", "Say what a run needs, without running it.");
+  CLI::App* bench = app.add_subcommand("bench", "Measure against the machine's own bounds.");
+
+  CommandLine() {
+    app.set_version_flag("--version", "sherd " + std::string(version()));
+    app.require_subcommand(0, 1);
+    add_run_options(*train, train_config, {.zoo = true, .needs_data = true});
+    train->footer("\nExample: sherd train --data corpus.txt --steps 200 --zero-stage 3 --ranks 2");
+    add_run_options(*plan, plan_config, {.zoo = true, .purpose = launch::Purpose::plan});
+    plan->add_flag("--json", plan_output.json, "machine-readable, on stdout");
+    plan->add_flag("--print-program", plan_output.print_program, "list every step of the program");
+    bench->add_option("what", bench_name, "memory, step, comm or optim")
+        ->required()
+        ->check(CLI::Validator(bench_problem, ""));
+    bench->add_flag("--quick", bench_output.quick, "seconds instead of minutes");
+    bench->add_flag("--json", bench_output.json, "a JSON line a row, on stdout");
+    bench->add_option("--plot", bench_output.plot, "draw the rows into this file")
+        ->type_name("FILE.svg");
+  }
+
+  int dispatch() {
+    if (train->parsed()) {
+      const bool dry = train_config.output.dry_run;  // a plan alone has no need of an end
+      return cli::train(
+          launch::resolve(train_config, dry ? launch::Purpose::plan : launch::Purpose::train));
+    }
+    if (plan->parsed())
+      return cli::plan(launch::resolve(plan_config, launch::Purpose::plan), plan_output);
+    if (bench->parsed()) {
+      const auto found = std::find(bench_names.begin(), bench_names.end(), bench_name);
+      return cli::bench(static_cast<Bench>(found - bench_names.begin()), bench_output);
+    }
+    throw ConfigError({"need a command: train, plan or bench (sherd --help says more)"});
+  }
+};
+
+}  // namespace
+}  // namespace sherd::cli
+
+int main(int argc, char** argv) {
+  return sherd::cli::guarded([&] {
+    sherd::cli::CommandLine line;
+    return sherd::cli::run(line.app, argc, argv, [&] { return line.dispatch(); });
+  });
+}

@@ -1,0 +1,80 @@
+#include "cli/narrator.hpp"
+
+#include <fmt/format.h>
+
+#include <iostream>
+
+#include "cli/report.hpp"
+#include "sherd/base/log.hpp"
+#include "sherd/cli/closing_table.hpp"
+#include "sherd/kernels/matmul.hpp"
+
+namespace sherd::cli {
+
+Narrator::Narrator(const launch::Validated& run, const launch::Job& job, std::uint64_t steps)
+    : run_(run),
+      job_(job),
+      log_(run->output.log),
+      progress_(std::cerr, progress_style(run->output.quiet), static_cast<std::int64_t>(steps)) {}
+
+void Narrator::started(const launch::RunStart& start) {
+  const plan::Setup& setup = start.prepared.plan.setup;
+  StartEvent event{*run_,      start.prepared.numerics_key,       start.parameters, setup.world(),
+                   start.pids, planned_table(start.prepared.plan)};
+  event.config.ranks.threads = start.prepared.threads;
+  event.config.sharding.overlap = start.prepared.overlap ? plan::Overlap::on : plan::Overlap::off;
+  log_.write(event);
+  log::info(fmt::format("{} parameters, {} rank{} x {} thread{}, stage {}, {}; {} a rank planned",
+                        start.parameters, setup.world(), setup.world() == 1 ? "" : "s",
+                        start.prepared.threads, start.prepared.threads == 1 ? "" : "s",
+                        run_->sharding.zero_stage, kernels::matmul_path(setup.model.target.compute),
+                        format_bytes(start.prepared.plan.need(memory::Tier::device))));
+}
+
+void Narrator::stepped(const engine::StepResult& result, double seconds) {
+  StepEvent event;
+  event.step = static_cast<std::int64_t>(result.step);
+  event.loss = result.loss;
+  event.grad_norm = result.grad_norm;
+  event.lr = result.lr;
+  event.loss_scale = result.loss_scale;
+  event.skipped = result.skipped;
+  event.tokens = result.tokens;
+  event.seconds = seconds;
+  event.tokens_per_second = seconds > 0 ? static_cast<double>(result.tokens) / seconds : 0;
+  log_.write(event);
+  progress_.step(event);
+}
+
+void Narrator::evaluated(std::uint64_t step, double loss) {
+  const EvalEvent event{static_cast<std::int64_t>(step), loss};
+  log_.write(event);
+  progress_.eval(event);
+}
+
+void Narrator::ended(const launch::RunSummary& summary) {
+  EndEvent event;
+  event.steps = static_cast<std::int64_t>(summary.steps);
+  event.loss = summary.loss;
+  event.parameters_hash = summary.parameters_hash;
+  const auto sent = [&](comm::Verb verb) { return summary.wire[static_cast<std::size_t>(verb)]; };
+  event.wire_bytes = {sent(comm::Verb::all_gather), sent(comm::Verb::reduce_scatter),
+                      sent(comm::Verb::all_reduce)};
+  event.peak = measured_table(summary.ledger, summary.plan.runtime);
+  event.rss_peak = summary.rss_peak;
+  event.seconds = summary.seconds;
+  log_.write(event);
+  progress_.finish();
+  if (run_->output.quiet) return;
+  launch::RunConfig whole = *run_;
+  whole.sharding.zero_stage = 0;
+  const launch::Prepared stage0 =
+      launch::prepare(launch::resolve(whole, launch::Purpose::plan), job_, 0);
+  std::cout << closing_table({planned_table(summary.plan), event.peak, planned_table(stage0.plan),
+                              run_->sharding.zero_stage});
+  std::cout << fmt::format("resident at most {} a rank; parameters {}\n",
+                           format_bytes(summary.rss_peak), summary.parameters_hash)
+            << std::flush;
+}
+
+}  // namespace sherd::cli

@@ -1,0 +1,94 @@
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include "cli/narrator.hpp"
+#include "cli/plan_text.hpp"
+#include "sherd/base/errors.hpp"
+#include "sherd/base/log.hpp"
+#include "sherd/cli/commands.hpp"
+#include "sherd/cli/session.hpp"
+#include "sherd/launch/supervisor.hpp"
+
+namespace sherd::cli {
+namespace {
+
+std::vector<std::string> own_arguments() {
+  std::ifstream file("/proc/self/cmdline", std::ios::binary);
+  std::vector<std::string> arguments;
+  for (std::string one; std::getline(file, one, '\0');) arguments.push_back(one);
+  return arguments;
+}
+
+std::vector<std::string> own_environment() {
+  std::vector<std::string> all;
+  for (char** at = environ; *at != nullptr; ++at) all.emplace_back(*at);
+  return all;
+}
+
+int be_rank(const launch::Validated& run, const std::function<launch::Job()>& make_job,
+            const launch::RankEnvironment& seat) {
+  log::set_prefix("rank " + std::to_string(seat.rank));
+  comm::ControlMapping control = comm::ControlBlock::attach(seat.control_fd);
+  try {
+    launch::Job job = make_job();
+    const launch::Prepared prepared = launch::prepare(run, job, seat.rank);
+    memory::Arena arena = memory::Arena::shared(seat.arena_fds[static_cast<std::size_t>(seat.rank)],
+                                                prepared.plan.memory.arena[0]);
+    std::unique_ptr<Narrator> narrator;
+    if (seat.rank == 0) narrator = std::make_unique<Narrator>(run, job, prepared.steps);
+    if (seat.rank == 0) log::set_prefix("");
+    return launch::run_rank(
+        run, job, prepared,
+        {*control, seat.rank, arena.bytes(), comm::mapped_arenas(seat.arena_fds)}, narrator.get());
+  } catch (const std::exception& error) {
+    const int code = exit_code(error);
+    // A peer's failure has its cause in the control block already; this keeps it.
+    control->fail(seat.rank, code, error.what());
+    return code;
+  }
+}
+
+int supervise(const launch::Validated& run) {
+  launch::SupervisorConfig config;
+  config.world = run->ranks.ranks;
+  config.program.arguments = own_arguments();
+  config.program.environment = own_environment();
+  const launch::RunEnd end = launch::Supervisor(std::move(config)).run();
+  if (!end.cause.empty()) log::error(end.cause);
+  return end.exit_code;
+}
+
+}  // namespace
+
+int train(const launch::Validated& run, const std::function<launch::Job()>& make_job) {
+  if (run->output.quiet) log::set_quiet(true);
+  if (const char* text = std::getenv(launch::rank_variable)) {
+    const auto seat = launch::parse_rank(text);
+    if (!seat)
+      throw ConfigError({std::string(launch::rank_variable) + ": got '" + text +
+                         "', which no supervisor of this version wrote; unset it"});
+    return be_rank(run, make_job, *seat);
+  }
+  if (const std::string problem = log_problem(run->output.log); !problem.empty())
+    throw ConfigError({problem});
+  {
+    const launch::Job job = make_job();
+    const launch::Prepared prepared = launch::prepare(run, job, 0);
+    if (run->output.dry_run) {
+      std::cout << plan_text(run, job, prepared) << std::flush;
+      return 0;
+    }
+    launch::require_fit(run, job, prepared.plan);
+  }
+  return supervise(run);
+}
+
+int train(const launch::Validated& run) {
+  return train(run, [&] { return launch::zoo_job(run); });
+}
+
+}  // namespace sherd::cli

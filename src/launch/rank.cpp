@@ -1,0 +1,149 @@
+#include "sherd/launch/rank.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+
+#include "sherd/base/errors.hpp"
+#include "sherd/base/log.hpp"
+#include "sherd/launch/machine.hpp"
+
+namespace sherd::launch {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+constexpr std::uint32_t skips_that_end = 10;
+
+void judge(const engine::StepResult& result) {
+  if (result.scale_at_minimum) {
+    throw DivergedError(
+        fmt::format("step {}: gradients overflow although the loss scale is at its minimum of {}",
+                    result.step, result.loss_scale));
+  }
+  if (result.skipped_in_row >= skips_that_end) {
+    throw DivergedError(fmt::format(
+        "step {}: {} steps in a row were skipped because gradients or the loss were not finite",
+        result.step, result.skipped_in_row));
+  }
+}
+
+class Training {
+ public:
+  Training(const Validated& run, Job& job, const Prepared& prepared, const Seat& seat,
+           Observer* observer)
+      : run_(run),
+        prepared_(prepared),
+        seat_(seat),
+        observer_(observer),
+        comm_(comm::local(local_rank())),
+        engine_(parts(job)) {
+    const std::unique_ptr<model::Weights> weights = job.weights
+                                                        ? job.weights(prepared.plan.setup.model)
+                                                        : model::random_weights(run->model.seed);
+    engine_.initialise(*weights);
+  }
+
+  int loop() {
+    announce();
+    const Clock::time_point start = Clock::now();
+    Clock::time_point last = start;
+    engine::StepResult result;
+    bool evaluated = false;
+    while (engine_.steps() < prepared_.steps && !result.stop) {
+      seat_.control.note_step(seat_.rank, static_cast<std::int64_t>(engine_.steps() + 1));
+      result = engine_.step(seat_.control.stop_signal.load() != 0);
+      const Clock::time_point now = Clock::now();
+      if (observer_ != nullptr)
+        observer_->stepped(result, std::chrono::duration<double>(now - last).count());
+      judge(result);
+      const auto every = static_cast<std::uint64_t>(run_->batch.eval_every);
+      evaluated = every > 0 && result.step % every == 0 && evaluate();
+      last = evaluated ? Clock::now() : now;
+    }
+    if (!evaluated && !result.stop && engine_.steps() > 0) evaluate();
+    finish(result, seconds_since(start));
+    return result.stop
+               ? 128 +
+                     static_cast<int>(std::max<std::uint32_t>(seat_.control.stop_signal.load(), 2))
+               : 0;
+  }
+
+ private:
+  comm::LocalRank local_rank() const {
+    const std::chrono::duration<double> timeout(run_->ranks.timeout);
+    return {&seat_.control, seat_.rank, seat_.arena, seat_.peers,
+            std::chrono::duration_cast<std::chrono::nanoseconds>(timeout)};
+  }
+  engine::EngineParts parts(Job& job) {
+    engine::EngineParts parts{.model = job.model,
+                              .plan = prepared_.plan,
+                              .arenas = {},
+                              .comm = *comm_,
+                              .abort = seat_.control.abort,
+                              .train = *job.train};
+    parts.arenas[0] = seat_.arena;
+    parts.validate = job.validate.get();
+    parts.precision = run_->precision;
+    parts.optimizer = run_->optimizer;
+    parts.reduce_order = run_->sharding.reduce_order;
+    parts.seed = run_->model.seed;
+    parts.total_steps = prepared_.steps;
+    parts.threads = prepared_.threads;
+    parts.lanes = prepared_.overlap ? engine::Lanes::threads : engine::Lanes::inlined;
+    parts.trace = seat_.trace;
+    return parts;
+  }
+  void announce() {
+    comm_->barrier({"start"});
+    const Bytes libraries = resident() > seat_.arena.size() ? resident() - seat_.arena.size() : 0;
+    if (libraries > prepared_.plan.runtime && !run_->output.quiet) {
+      log::warn(fmt::format("libraries hold {} at start, more than the {} set aside for them",
+                            format_bytes(libraries), format_bytes(prepared_.plan.runtime)));
+    }
+    if (observer_ == nullptr) return;
+    RunStart start{prepared_, prepared_.plan.setup.model.parameters(), {}};
+    for (int r = 0; r < comm_->world(); ++r)
+      start.pids.push_back(seat_.control.ranks[static_cast<std::size_t>(r)].pid.load());
+    observer_->started(start);
+  }
+  bool evaluate() {
+    if (!prepared_.plan.evaluate) return false;
+    const double loss = engine_.evaluate();
+    if (observer_ != nullptr) observer_->evaluated(engine_.steps(), loss);
+    return true;
+  }
+  void finish(const engine::StepResult& result, double seconds) {
+    const comm::Traffic wire = comm_->traffic();
+    const std::string hash = engine_.parameters_hash();
+    seat_.control.ranks[static_cast<std::size_t>(seat_.rank)].rss_peak.store(peak_resident());
+    comm_->barrier({"end"});
+    if (observer_ == nullptr) return;
+    Bytes rss = 0;
+    for (int r = 0; r < comm_->world(); ++r)
+      rss = std::max(rss, seat_.control.ranks[static_cast<std::size_t>(r)].rss_peak.load());
+    observer_->ended(
+        {engine_.steps(), result.loss, hash, wire, engine_.ledger(), engine_.plan(), rss, seconds});
+  }
+
+  const Validated& run_;
+  const Prepared& prepared_;
+  Seat seat_;
+  Observer* observer_;
+  std::unique_ptr<comm::Communicator> comm_;
+  engine::Engine engine_;
+};
+
+}  // namespace
+
+int run_rank(const Validated& run, Job& job, const Prepared& prepared, const Seat& seat,
+             Observer* observer) {
+  return Training(run, job, prepared, seat, observer).loop();
+}
+
+}  // namespace sherd::launch

@@ -1,0 +1,175 @@
+#include <cmath>
+#include <initializer_list>
+
+#include "sherd/base/errors.hpp"
+#include "sherd/launch/field.hpp"
+
+namespace sherd::launch {
+namespace {
+
+using Problems = std::vector<std::string>;
+
+bool inside(const Range& range, double value) {
+  const bool above = range.low_open ? value > range.low : value >= range.low;
+  const bool below = range.high_open ? value < range.high : value <= range.high;
+  return above && below && std::isfinite(value);  // NaN fails both comparisons
+}
+
+/// The number in a slot as text, empty when it lies in the field's range or is no number.
+struct Outlier {
+  const Field& field;
+  std::string operator()(const int* value) const { return of(*value, std::to_string(*value)); }
+  std::string operator()(const std::int64_t* value) const {
+    return of(static_cast<double>(*value), std::to_string(*value));
+  }
+  std::string operator()(const std::uint64_t* value) const {
+    return of(static_cast<double>(*value), std::to_string(*value));
+  }
+  std::string operator()(const double* value) const { return of(*value, shortest(*value)); }
+  std::string operator()(const Choice& choice) const {
+    return *choice.index < choice.names.size() ? "" : std::to_string(*choice.index);
+  }
+  std::string operator()(const void*) const { return ""; }
+
+ private:
+  std::string of(double value, std::string text) const {
+    return inside(field.range, value) ? "" : text;
+  }
+};
+
+void check_ranges(RunConfig config, Problems& problems) {
+  for (const Field& field : describe(config)) {
+    const std::string outlier = std::visit(Outlier{field}, field.slot);
+    if (!outlier.empty())
+      problems.push_back(flag_of(field.key) + ": got " + outlier + ", need " + allowed(field));
+  }
+}
+
+void check_model(const model::ModelConfig& c, const data::DataConfig& d, Problems& problems) {
+  if (c.model.empty()) problems.push_back("--model: got nothing, need a preset or a folder");
+  if (c.heads > 0 && c.width > 0 && c.width % c.heads != 0)
+    problems.push_back("--width: got " + std::to_string(c.width) + ", need a multiple of --heads " +
+                       std::to_string(c.heads));
+  if (c.context > 0 && d.seq_len > c.context)
+    problems.push_back("--seq-len: got " + std::to_string(d.seq_len) + ", need at most --context " +
+                       std::to_string(c.context));
+  if (d.tokenizer != "bytes")
+    problems.push_back("--tokenizer: got '" + d.tokenizer + "', need bytes");
+}
+
+void check_batch(const RunConfig& c, Purpose purpose, Problems& problems) {
+  const data::BatchConfig& batch = c.batch;
+  if (batch.steps > 0 && batch.epochs > 0)
+    problems.push_back("--steps: excludes --epochs; give one of them");
+  if (batch.steps == 0 && batch.epochs == 0 && purpose == Purpose::train)
+    problems.push_back("--steps: needed to train (or give --epochs)");
+  if (c.data.val_data.empty()) {
+    if (batch.eval_every != 0) problems.push_back("--eval-every: needs --val-data");
+    if (batch.eval_batches != 0) problems.push_back("--eval-batches: needs --val-data");
+  }
+  constexpr std::int64_t most = 1 << 20;  // as in the description: products cannot overflow
+  const bool sensible = batch.micro_batch >= 0 && batch.micro_batch <= most &&
+                        batch.grad_accum >= 0 && batch.grad_accum <= most &&
+                        batch.global_batch >= 0 && c.ranks.ranks >= 1 && c.ranks.ranks <= 64;
+  if (!sensible) return;  // the ranges have said so already
+  const std::string problem = resolve_batch(batch, c.ranks.ranks).problem;
+  if (!problem.empty()) problems.push_back(problem);
+}
+
+void check_sharding(const RunConfig& c, Problems& problems) {
+  if (c.sharding.reduce_order != plan::ReduceOrder::canonical) return;
+  if (c.sharding.reduce_every == plan::ReduceEvery::step)
+    problems.push_back("--reduce-order: canonical excludes --reduce-every step");
+  if (c.precision.grad_dtype == optim::GradDType::bf16)
+    problems.push_back("--reduce-order: canonical excludes --grad-dtype bf16");
+}
+
+void check_loss_scale(const optim::PrecisionConfig& c, Problems& problems) {
+  const optim::PrecisionConfig usual;
+  const bool dynamic = c.loss_scale == 0;
+  struct Given {
+    const char* flag;
+    bool differs;
+  };
+  const std::initializer_list<Given> scaler = {
+      {"--loss-scale-init", c.loss_scale_init != usual.loss_scale_init},
+      {"--loss-scale-window", c.loss_scale_window != usual.loss_scale_window},
+      {"--loss-scale-hysteresis", c.loss_scale_hysteresis != usual.loss_scale_hysteresis},
+      {"--loss-scale-min", c.loss_scale_min != usual.loss_scale_min}};
+  if (c.precision != optim::Precision::fp16) {
+    if (!dynamic) problems.push_back("--loss-scale: needs --precision fp16");
+    for (const Given& given : scaler)
+      if (given.differs) problems.push_back(std::string(given.flag) + ": needs --precision fp16");
+    return;
+  }
+  if (!dynamic)
+    for (const Given& given : scaler)
+      if (given.differs)
+        problems.push_back(std::string(given.flag) + ": needs --loss-scale dynamic");
+  if (dynamic && c.loss_scale_init < c.loss_scale_min)
+    problems.push_back("--loss-scale-init: got " + shortest(c.loss_scale_init) +
+                       ", need at least --loss-scale-min " + shortest(c.loss_scale_min));
+}
+
+std::string equation(std::int64_t global, std::int64_t micro, std::int64_t accum, int world) {
+  const auto term = [](std::int64_t value, const char* flag) {
+    return std::string(flag) + " " + (value > 0 ? std::to_string(value) : "?");
+  };
+  return term(global, "--global-batch") + " = " + term(micro, "--micro-batch") + " x " +
+         term(accum, "--grad-accum") + " x " + std::to_string(world) + " ranks";
+}
+
+}  // namespace
+
+ResolvedBatch resolve_batch(const data::BatchConfig& batch, int world) {
+  expects(world >= 1, "resolve_batch: got no ranks, need at least 1");
+  ResolvedBatch made{batch, {}};
+  std::int64_t& micro = made.batch.micro_batch;
+  std::int64_t& accum = made.batch.grad_accum;
+  std::int64_t& global = made.batch.global_batch;
+  if (global == 0) {
+    if (micro == 0) micro = 8;
+    if (accum == 0) accum = 1;
+    global = micro * accum * world;
+    return made;
+  }
+  // Both left out: one micro-step, as large as it takes.
+  if (micro == 0 && accum == 0) accum = 1;
+  if (micro == 0) micro = global / (accum * world);
+  if (accum == 0) accum = global / (micro * world);
+  if (micro * accum * world != global)
+    made.problem =
+        "--global-batch: " + equation(global, batch.micro_batch, batch.grad_accum, world) +
+        " does not hold" +
+        (batch.micro_batch > 0 && batch.grad_accum > 0
+             ? ": the right side is " + std::to_string(micro * accum * world)
+             : " for any whole number");
+  return made;
+}
+
+std::vector<std::string> check(const RunConfig& config, Purpose purpose) {
+  Problems problems;
+  check_ranges(config, problems);
+  check_model(config.model, config.data, problems);
+  check_batch(config, purpose, problems);
+  check_sharding(config, problems);
+  check_loss_scale(config.precision, problems);
+  return problems;
+}
+
+Validated resolve(RunConfig config, Purpose purpose) {
+  Problems problems = check(config, purpose);
+  if (!problems.empty()) throw ConfigError(std::move(problems));
+  config.batch = resolve_batch(config.batch, config.ranks.ranks).batch;
+  if (config.ranks.backend == comm::Backend::automatic) config.ranks.backend = comm::Backend::local;
+  if (config.ranks.device == comm::Device::automatic) config.ranks.device = comm::Device::cpu;
+  plan::ShardingConfig& sharding = config.sharding;
+  if (sharding.reduce_every == plan::ReduceEvery::automatic) {
+    const bool micro =
+        sharding.zero_stage >= 2 || sharding.reduce_order == plan::ReduceOrder::canonical;
+    sharding.reduce_every = micro ? plan::ReduceEvery::micro : plan::ReduceEvery::step;
+  }
+  return Validated(std::move(config));
+}
+
+}  // namespace sherd::launch

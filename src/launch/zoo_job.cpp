@@ -1,0 +1,36 @@
+#include <fmt/format.h>
+
+#include "sherd/base/errors.hpp"
+#include "sherd/data/tokens.hpp"
+#include "sherd/launch/job.hpp"
+#include "sherd/model/hugging_face.hpp"
+#include "sherd/model/presets.hpp"
+
+namespace sherd::launch {
+
+Job zoo_job(const Validated& run) {
+  model::Network network = model::build(run->model);
+  Job job;
+  job.length = run->data.seq_len > 0 ? run->data.seq_len : network.context;
+  if (job.length > network.context) {
+    throw ConfigError({fmt::format("--seq-len: got {}, need at most the model's context of {}",
+                                   job.length, network.context)});
+  }
+  job.model = std::move(network.model);
+  job.description = std::move(network.description);
+  job.sample = {job.length, DType::i32, job.length, DType::i32};
+  const data::TokenOptions options{job.length, network.vocab_size};
+  const auto open = [&](const std::vector<std::string>& paths) {
+    std::unique_ptr<data::TokenSource> source = data::open_tokens(paths, options);
+    source->check_tokens();
+    return source;
+  };
+  if (!run->data.data.empty()) job.train = open(run->data.data);
+  if (!run->data.val_data.empty()) job.validate = open(run->data.val_data);
+  job.weights = [config = run->model](const model::ModelSpec& spec) {
+    return model::open_weights(config, spec);
+  };
+  return job;
+}
+
+}  // namespace sherd::launch

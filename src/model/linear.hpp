@@ -1,0 +1,44 @@
+#pragma once
+// y = x·W + b with W [in, out], and its three gradients.
+#include "sherd/device/stream.hpp"
+#include "sherd/kernels/grad.hpp"
+
+namespace sherd::model {
+
+struct LinearShape {
+  std::int64_t rows = 0, in = 0, out = 0;
+};
+
+/// Serves forward and backward, whatever type the gradients have.
+[[nodiscard]] Bytes linear_scratch(const LinearShape& shape, const Target& target);
+
+struct LinearArgs {
+  View x;       // [rows, in]
+  View weight;  // [in, out]
+  View bias;    // [1, out]
+  View out;     // [rows, out]
+  View scratch;
+};
+void linear(const LinearArgs& args, StreamRef stream);
+
+struct LinearBackwardArgs {
+  View x, weight, d_out;
+  View d_in;  // [rows, in]; absent: not wanted
+  Grad d_weight, d_bias;
+  View scratch;
+};
+void linear_backward(const LinearBackwardArgs& args, StreamRef stream);
+
+/// to (=|+=) xᵀ·d_out, rounded as the gradient's type asks.
+struct WeightGradientArgs {
+  View x, d_out;
+  Grad to;
+  View scratch;
+};
+void weight_gradient(const WeightGradientArgs& args, StreamRef stream);
+
+/// Scratch for a product of any element types that meet in training.
+[[nodiscard]] Bytes product_scratch(std::int64_t m, std::int64_t n, std::int64_t k,
+                                    const Target& target);
+
+}  // namespace sherd::model

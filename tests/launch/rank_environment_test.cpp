@@ -1,0 +1,47 @@
+#include "sherd/launch/rank_environment.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+
+#include "sherd/launch/spawn.hpp"
+
+namespace {
+
+using namespace sherd::launch;
+
+TEST_CASE("a rank environment survives its text") {
+  const RankEnvironment seat{1, 3, 5, {6, 7, 18}};
+  CHECK(format(seat) == "rank=1 world=3 control=5 arenas=6,7,18");
+  CHECK(parse_rank(format(seat)) == seat);
+}
+
+TEST_CASE("a malformed rank environment is nothing") {
+  for (const char* text :
+       {"", "rank=1", "rank=1 world=3 control=5", "rank=1 world=3 control=5 arenas=6,7",
+        "rank=1 world=3 control=5 arenas=6,7,8,9", "rank=1 world=3 control=5 arenas=6,7,8 ",
+        "rank=3 world=3 control=5 arenas=6,7,8", "rank=-1 world=1 control=5 arenas=6",
+        "rank=0 world=0 control=5 arenas=", "rank=0 world=65 control=5 arenas=6",
+        "rank=0 world=1 control=x arenas=6", "rank=99999999999 world=1 control=5 arenas=6"}) {
+    CAPTURE(text);
+    CHECK_FALSE(parse_rank(text));
+  }
+}
+
+TEST_CASE("a rank's environment replaces what would disturb it and keeps the rest") {
+  RankProgram program;
+  program.environment = {"HOME=/root", "OMP_NUM_THREADS=8", "SHERD_RANK=stale", "OMP_X=1"};
+  const std::vector<std::string> all = environment_for(program, {0, 1, 3, {4}});
+  const auto count = [&](const std::string& one) {
+    return std::count(all.begin(), all.end(), one);
+  };
+  CHECK(all.size() == 6);
+  CHECK(count("HOME=/root") == 1);
+  CHECK(count("OMP_X=1") == 1);
+  CHECK(count("OMP_NUM_THREADS=1") == 1);
+  CHECK(count("OMP_WAIT_POLICY=passive") == 1);
+  CHECK(count("OMP_PROC_BIND=false") == 1);
+  CHECK(count("SHERD_RANK=rank=0 world=1 control=3 arenas=4") == 1);
+}
+
+}  // namespace
