@@ -43,45 +43,7 @@ Runner::Bound Runner::bind(const Step& step) const {
   bound.label = fmt::format("{} {}", plan::name_of(step.verb), step.subject);
   if (step.verb == Verb::forward || step.verb == Verb::loss || step.verb == Verb::backward)
     bind_block(step, bound);
-  for (const Access& access : step.accesses) {
-    switch (access.role) {
-      case Role::inputs:
-        bound.batch.inputs =
-            view(access, {spec_.rows.rows, parts_.engine.plan.setup.sample.input_cols});
-        break;
-      case Role::labels:
-        bound.batch.labels =
-            view(access, {spec_.rows.rows, parts_.engine.plan.setup.sample.label_cols});
-        break;
-      case Role::shard:
-        bound.shard = flat(access);
-        bound.reduce_mode = access.mode == Mode::update ? Write::add : Write::set;
-        break;
-      case Role::full:
-        bound.full = flat(access);
-        break;
-      case Role::control:
-        bound.control = flat(access).as<optim::Control>();
-        break;
-      case Role::report:
-        bound.report = flat(access).as<optim::EvalReport>();
-        break;
-      case Role::vote_local:
-        bound.vote_local = flat(access).data;
-        bound.vote_in = {
-            bound.vote_local, {1, static_cast<std::int64_t>(access.size / 8)}, DType::i64};
-        break;
-      case Role::vote_global:
-        bound.vote_out = {
-            flat(access).data, {1, static_cast<std::int64_t>(access.size / 8)}, DType::i64};
-        break;
-      case Role::grad:
-        if (step.verb == Verb::norm) bound.full = flat(access);
-        break;
-      default:
-        break;
-    }
-  }
+  for (const Access& access : step.accesses) bind_access(step, access, bound);
   // In place: a rank's shard is its own slice of the whole.
   if (bound.full && !bound.shard) {
     const std::int64_t count = bound.full.numel() / world_;
@@ -91,6 +53,45 @@ Runner::Bound Runner::bind(const Step& step) const {
   }
   if (step.verb == Verb::update) bind_segments(step, bound);
   return bound;
+}
+
+void Runner::bind_access(const Step& step, const Access& access, Bound& bound) const {
+  const data::SampleShape& sample = parts_.engine.plan.setup.sample;
+  const auto words = [&] {
+    return View{flat(access).data, {1, static_cast<std::int64_t>(access.size / 8)}, DType::i64};
+  };
+  switch (access.role) {
+    case Role::inputs:
+      bound.batch.inputs = view(access, {spec_.rows.rows, sample.input_cols});
+      break;
+    case Role::labels:
+      bound.batch.labels = view(access, {spec_.rows.rows, sample.label_cols});
+      break;
+    case Role::shard:
+      bound.shard = flat(access);
+      bound.reduce_mode = access.mode == Mode::update ? Write::add : Write::set;
+      break;
+    case Role::full:
+      bound.full = flat(access);
+      break;
+    case Role::control:
+      bound.control = flat(access).as<optim::Control>();
+      break;
+    case Role::report:
+      bound.report = flat(access).as<optim::EvalReport>();
+      break;
+    case Role::vote_local:
+      bound.vote_local = words();
+      break;
+    case Role::vote_global:
+      bound.vote_global = words();
+      break;
+    case Role::grad:
+      if (step.verb == Verb::norm) bound.full = flat(access);
+      break;
+    default:
+      break;
+  }
 }
 
 void Runner::bind_block(const Step& step, Bound& bound) const {
@@ -178,7 +179,7 @@ void Runner::bind_segments(const Step& step, Bound& bound) const {
       args.*field = cut(whole.*field, segment.in_range, segment.count);
     }
     args.weight_decay = decays ? static_cast<float>(optimizer.weight_decay) : 0;
-    bound.updates.push_back({args});
+    bound.updates.push_back(args);
   }
 }
 
