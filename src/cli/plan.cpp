@@ -9,7 +9,7 @@ int plan(const launch::Validated& run, const PlanOutput& output) {
   const launch::Job job = launch::zoo_job(run);
   const launch::Prepared prepared = launch::prepare(run, job, 0);
   if (output.json) {
-    std::cout << plan_json(run, prepared) << std::endl;
+    std::cout << plan_json(run, job, prepared) << std::endl;
   } else {
     std::cout << plan_text(run, job, prepared);
   }

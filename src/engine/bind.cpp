@@ -16,7 +16,8 @@ Runner::Runner(const Parts& parts)
     : parts_(parts),
       spec_(parts.engine.plan.setup.model),
       world_(parts.engine.plan.setup.world()),
-      rank_(parts.engine.plan.setup.rank) {
+      rank_(parts.engine.plan.setup.rank),
+      trains_(parts.scheduled.program.name == "train") {
   for (const Step& step : parts_.scheduled.program.steps) bound_.push_back(bind(step));
 }
 

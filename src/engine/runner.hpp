@@ -61,6 +61,7 @@ class Runner final : public Visitor {
   const model::ModelSpec& spec_;
   int world_;
   Rank rank_;
+  bool trains_;
   std::vector<Bound> bound_;
 };
 

@@ -29,13 +29,19 @@ std::string numerics_text(const Validated& run, const Job& job, const plan::Setu
   const optim::PrecisionConfig& p = run->precision;
   const optim::OptimizerConfig& o = run->optimizer;
   const bool canonical = run->sharding.reduce_order == plan::ReduceOrder::canonical;
+  std::string network = job.description;
+  for (const model::ParamSpec& param : setup.model.params) {
+    network += fmt::format(" {}[{},{}]~{},{}", param.name, param.shape.rows, param.shape.cols,
+                           param.init.mean, param.init.stddev);
+  }
   const std::int64_t leaves = run->batch.grad_accum * setup.world();
-  std::string text = fmt::format("model {} seed {} dropout {} data {:016x} length {}\n",
-                                 job.description, run->model.seed, run->model.dropout,
-                                 job.train ? job.train->fingerprint() : 0, job.length);
-  text += fmt::format("micro {} leaves {} world {} order {} reduce {}\n", run->batch.micro_batch,
-                      leaves, canonical ? 0 : setup.world(), canonical ? "canonical" : "fast",
-                      leaves > setup.world() && setup.reduce_every_micro ? "micro" : "step");
+  std::string text =
+      fmt::format("model {} seed {} dropout {} data {:016x} length {}\n", network, run->model.seed,
+                  run->model.dropout, job.train ? job.train->fingerprint() : 0, job.length);
+  text += fmt::format(
+      "micro {} leaves {} world {} order {} reduce {}\n", run->batch.micro_batch, leaves,
+      canonical ? 0 : setup.world(), canonical ? "canonical" : "fast",
+      canonical || (leaves > setup.world() && setup.reduce_every_micro) ? "micro" : "step");
   text += fmt::format("precision {} grad {} scale {} {} {} {} {}\n", static_cast<int>(p.precision),
                       static_cast<int>(p.grad_dtype), p.loss_scale, p.loss_scale_init,
                       p.loss_scale_window, p.loss_scale_hysteresis, p.loss_scale_min);
@@ -58,7 +64,7 @@ std::uint64_t total_steps(const Validated& run, const Job& job) {
   return sampler.steps_per_epoch() * static_cast<std::uint64_t>(run->batch.epochs);
 }
 
-void check_sequences(const Validated& run, const Job& job, int world) {
+void check_sequences(const Job& job, int world) {
   if (!job.train) return;
   if (job.train->samples() < static_cast<std::uint64_t>(world)) {
     throw ConfigError(
@@ -66,7 +72,6 @@ void check_sequences(const Validated& run, const Job& job, int world) {
                      "least one a rank",
                      world, job.train->samples(), job.length)});
   }
-  (void)run;
 }
 
 std::uint32_t eval_batches(const Validated& run, const Job& job, int world) {
@@ -79,9 +84,18 @@ std::uint32_t eval_batches(const Validated& run, const Job& job, int world) {
 
 }  // namespace
 
+std::string numerics_key(const Prepared& prepared, const model::Weights& weights) {
+  return key_of(fmt::format("{} weights {:016x}", prepared.policy_key, weights.fingerprint()));
+}
+
+std::unique_ptr<model::Weights> first_weights(const Validated& run, const Job& job,
+                                              const model::ModelSpec& spec) {
+  return job.weights ? job.weights(spec) : model::random_weights(run->model.seed);
+}
+
 Prepared prepare(const Validated& run, const Job& job, Rank rank) {
   const int world = run->ranks.ranks;
-  check_sequences(run, job, world);
+  check_sequences(job, world);
   Prepared prepared{plan::Plan{plan::Setup{{}, shard::Layout({}, 1, 1)}, {}, std::nullopt, {}, 0}};
   const int cores_a_rank = std::max(1, usable_cores() / world);
   prepared.threads = run->ranks.threads > 0 ? run->ranks.threads : cores_a_rank;
@@ -98,7 +112,7 @@ Prepared prepare(const Validated& run, const Job& job, Rank rank) {
   setup.grad_accum = static_cast<std::uint32_t>(run->batch.grad_accum);
   setup.sample = job.sample;
   setup.eval_batches = eval_batches(run, job, world);
-  prepared.numerics_key = key_of(numerics_text(run, job, setup));
+  prepared.policy_key = key_of(numerics_text(run, job, setup));
   prepared.steps = total_steps(run, job);
   prepared.plan = plan::make_plan(std::move(setup));
   return prepared;
