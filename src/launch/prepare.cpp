@@ -33,9 +33,10 @@ std::string numerics_text(const Validated& run, const Job& job, const plan::Setu
   std::string text = fmt::format("model {} seed {} dropout {} data {:016x} length {}\n",
                                  job.description, run->model.seed, run->model.dropout,
                                  job.train ? job.train->fingerprint() : 0, job.length);
-  text += fmt::format("micro {} leaves {} world {} order {} reduce {}\n", run->batch.micro_batch,
-                      leaves, canonical ? 0 : setup.world(), canonical ? "canonical" : "fast",
-                      leaves > setup.world() && setup.reduce_every_micro ? "micro" : "step");
+  text += fmt::format(
+      "micro {} leaves {} world {} order {} reduce {}\n", run->batch.micro_batch, leaves,
+      canonical ? 0 : setup.world(), canonical ? "canonical" : "fast",
+      canonical || (leaves > setup.world() && setup.reduce_every_micro) ? "micro" : "step");
   text += fmt::format("precision {} grad {} scale {} {} {} {} {}\n", static_cast<int>(p.precision),
                       static_cast<int>(p.grad_dtype), p.loss_scale, p.loss_scale_init,
                       p.loss_scale_window, p.loss_scale_hysteresis, p.loss_scale_min);
