@@ -16,7 +16,7 @@ namespace {
 
 const std::string no_bytes =
     R"({"peak":0,"runtime":0,"params":0,"grads":0,"optimizer":0,"activations":0,"comm":0,)"
-    R"("staging":0,"control":0})";
+    R"("staging":0,"control":0,"unused":0})";
 
 cli::MemoryTable some_bytes() {
   cli::MemoryTable table;
@@ -34,7 +34,7 @@ cli::MemoryTable some_bytes() {
 
 const std::string some_json =
     R"({"device":{"peak":28,"runtime":100,"params":1,"grads":2,"optimizer":3,"activations":4,)"
-    R"("comm":5,"staging":6,"control":7},"host":)" +
+    R"("comm":5,"staging":6,"control":7,"unused":0},"host":)" +
     no_bytes + R"(,"file":)" + no_bytes + "}";
 
 }  // namespace
