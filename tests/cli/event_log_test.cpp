@@ -124,11 +124,11 @@ TEST_CASE("a number that is not finite is null, any other reads back the same") 
 
 TEST_CASE("a log that cannot be written is refused before work, and nothing is created") {
   const ScratchFolder folder;
-  CHECK(cli::log_problem("").empty());
-  CHECK(cli::log_problem(folder.file("log")).empty());
+  CHECK(cli::write_problem("--log", "").empty());
+  CHECK(cli::write_problem("--log", folder.file("log")).empty());
   CHECK(folder.is_empty());
   const std::string nowhere = folder.file("none/log");
-  CHECK(cli::log_problem(nowhere) ==
+  CHECK(cli::write_problem("--log", nowhere) ==
         "--log: cannot write '" + nowhere + "': there is no folder '" + folder.file("none") + "'");
   CHECK_THROWS_AS(cli::EventLog{nowhere}, ConfigError);
   CHECK_THROWS_AS(cli::EventLog{folder.file("")}, ConfigError);
