@@ -23,6 +23,14 @@ DType compute_type(const optim::PrecisionConfig& precision) {
   return DType::f32;
 }
 
+std::uint64_t total_steps(const Validated& run, const Job& job) {
+  if (run->batch.steps > 0 || run->batch.epochs == 0 || !job.train)
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(run->batch.steps, 0));
+  const data::Sampler sampler(job.train->samples(),
+                              static_cast<std::uint64_t>(run->batch.global_batch), run->model.seed);
+  return sampler.steps_per_epoch() * static_cast<std::uint64_t>(run->batch.epochs);
+}
+
 // All that may change a bit, as text; its hash is the key. Stage, buckets, overlap, prefetch,
 // recompute and threads are absent because they change none.
 std::string numerics_text(const Validated& run, const Job& job, const plan::Setup& setup) {
@@ -48,20 +56,14 @@ std::string numerics_text(const Validated& run, const Job& job, const plan::Setu
   text += fmt::format("optimizer {} {} {} {} {} {} {} {} {} {} {}\n", static_cast<int>(o.optimizer),
                       o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.decay_all, o.clip_grad_norm,
                       static_cast<int>(o.schedule), o.warmup_steps, o.min_lr_ratio);
+  if (o.schedule != optim::Schedule::constant)
+    text += fmt::format("steps {}\n", total_steps(run, job));
   return text + fmt::format("path {}\n", kernels::matmul_path(setup.model.target.compute));
 }
 
 std::string key_of(const std::string& text) {
   const std::uint64_t one = mix(hash_name(text));
   return fmt::format("{:016x}{:016x}", one, mix(one ^ hash_name(text + "2")));
-}
-
-std::uint64_t total_steps(const Validated& run, const Job& job) {
-  if (run->batch.steps > 0 || run->batch.epochs == 0 || !job.train)
-    return static_cast<std::uint64_t>(std::max<std::int64_t>(run->batch.steps, 0));
-  const data::Sampler sampler(job.train->samples(),
-                              static_cast<std::uint64_t>(run->batch.global_batch), run->model.seed);
-  return sampler.steps_per_epoch() * static_cast<std::uint64_t>(run->batch.epochs);
 }
 
 void check_sequences(const Job& job, int world) {
