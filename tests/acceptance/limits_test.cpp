@@ -45,6 +45,7 @@ TEST_CASE("a limit of exactly the need trains and one byte less is exit code 3")
     CHECK(bench.train(flags + limit + std::to_string(need)).end().at("steps") == 1);
 
     const std::string log = bench.folder.file("refused.jsonl");
+    std::filesystem::remove(log);
     const Words tight =
         bench.small_run(flags + limit + std::to_string(need - 1)) + Words{"--log", log};
     const Outcome refused = run_sherd(tight);

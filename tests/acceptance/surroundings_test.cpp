@@ -31,7 +31,7 @@ TEST_CASE("relative paths are those of the folder the program starts in") {
 TEST_CASE("standard input and output may be closed") {
   const Bench bench;
   const std::string log = bench.folder.file("log");
-  const Words flags = bench.small_run("--steps 2 --ranks 2 --log") + Words{log};
+  const Words flags = bench.small_run("--steps 2 --ranks 2") + Words{"--log", log};
   CHECK(run_sherd(flags, {.input = false}).code == 0);
   CHECK(run_sherd(flags, {.out = -2}).code == 0);
   CHECK(run_sherd(flags, {.out = -2, .input = false}).code == 0);
@@ -48,9 +48,9 @@ TEST_CASE("a log on a full disk ends the run with an error and not with a hang")
 
 TEST_CASE("runs beside each other do not meet") {
   const Bench bench;
-  const Words flags = bench.small_run("--steps 5 --ranks 2 --zero-stage 3 --log");
-  Process a(Words{SHERD_BINARY} + flags + Words{bench.folder.file("a")});
-  Process b(Words{SHERD_BINARY} + flags + Words{bench.folder.file("b")});
+  const Words flags = bench.small_run("--steps 5 --ranks 2 --zero-stage 3");
+  Process a(Words{SHERD_BINARY} + flags + Words{"--log", bench.folder.file("a")});
+  Process b(Words{SHERD_BINARY} + flags + Words{"--log", bench.folder.file("b")});
   CHECK(a.wait().code == 0);
   CHECK(b.wait().code == 0);
   const Json first = events(bench.folder.file("a")).back(),
