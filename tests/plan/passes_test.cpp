@@ -182,6 +182,33 @@ TEST_CASE("an embedding's backward reads no parameter, so an untied table is gat
   }
 }
 
+TEST_CASE("a block takes all of its parameter and gradient, also where that is the whole bucket") {
+  Model model;
+  const auto one = [](const char* name, bool first) {
+    return toy::Declaration{{{name, {32, 32}}}, {}, !first, !first};
+  };
+  model.add<toy::Block>("embed", one("wte", true), 32);
+  model.add<toy::Block>("layer0.linear", one("weight", false), 32);
+  model.end<toy::Head>(false, 65, 32);
+  plan::ShardingConfig sharding;
+  sharding.bucket_bytes = 1;
+  for (sharding.zero_stage = 0; sharding.zero_stage <= 3; ++sharding.zero_stage) {
+    const plan::Setup setup =
+        plan::make_setup(model::declare(model, {}, {4, 25}), sharding, {}, {}, {}, 4);
+    REQUIRE(setup.layout.buckets()[1].numel == 32 * 32);
+    for (const Step& step : plan::train_program(setup).steps) {
+      if (step.verb == Verb::norm || step.verb == Verb::update) continue;
+      for (const Access& a : step.accesses) {
+        if (a.role != Role::param && a.role != Role::grad) continue;
+        const shard::Slot& slot =
+            setup.layout.slots()[setup.model.blocks[step.subject].params[a.index]];
+        CHECK(a.first == slot.offset * 4);
+        CHECK(a.size == (a.role == Role::param ? slot.numel : slot.padded) * 4);
+      }
+    }
+  }
+}
+
 TEST_CASE("a program starts with gathers and ends with updates") {
   for_cases(7, [](const toy::Case& c, const plan::Setup&, const Program& program) {
     if (c.stage > 0 && c.prefetch > 0) REQUIRE(program.steps.front().verb == Verb::gather);
