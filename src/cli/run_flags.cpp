@@ -158,7 +158,10 @@ void RunFlags::check_all(Problems& problems) const {
   if (wanted_.zoo) check_network(config_.model, found);
   if (wanted_.needs_data && runs && config_.data.data.empty())
     found.push_back("--data: needed to train");
-  if (const std::string log = log_problem(config_.output.log); !log.empty()) found.push_back(log);
+  for (const auto& [flag, path] :
+       {std::pair{"--log", config_.output.log}, {"--trace", config_.output.trace}})
+    if (const std::string problem = write_problem(flag, path); !problem.empty())
+      found.push_back(problem);
   Problems silenced;  // flags that were mistyped already: what follows from that is no news
   for (std::size_t i = 0; i < fields_.size(); ++i) {
     const std::string flag = launch::flag_of(fields_[i].key);

@@ -16,7 +16,8 @@ Runner::Runner(const Parts& parts)
     : parts_(parts),
       spec_(parts.engine.plan.setup.model),
       world_(parts.engine.plan.setup.world()),
-      rank_(parts.engine.plan.setup.rank) {
+      rank_(parts.engine.plan.setup.rank),
+      trains_(parts.scheduled.program.name == "train") {
   for (const Step& step : parts_.scheduled.program.steps) bound_.push_back(bind(step));
 }
 
@@ -40,7 +41,7 @@ View Runner::view_of(plan::BufferId id) const {
 
 Runner::Bound Runner::bind(const Step& step) const {
   Bound bound;
-  bound.label = fmt::format("{} {}", plan::name_of(step.verb), step.subject);
+  if (step.verb == Verb::gather || step.verb == Verb::reduce) bound.label = label_of(step);
   if (step.verb == Verb::forward || step.verb == Verb::loss || step.verb == Verb::backward)
     bind_block(step, bound);
   for (const Access& access : step.accesses) bind_access(step, access, bound);
@@ -53,6 +54,15 @@ Runner::Bound Runner::bind(const Step& step) const {
   }
   if (step.verb == Verb::update) bind_segments(step, bound);
   return bound;
+}
+
+// What a collective is about, in words that fit an error.
+std::string Runner::label_of(const Step& step) const {
+  const shard::Bucket& bucket = parts_.engine.plan.setup.layout.buckets()[step.subject];
+  const bool grads =
+      parts_.scheduled.program.at(step.accesses.back().buffer).use == plan::Use::grads;
+  return fmt::format("{} {} of bucket {} ({})", plan::name_of(step.verb),
+                     grads ? "gradients" : "parameters", step.subject, bucket.name);
 }
 
 void Runner::bind_access(const Step& step, const Access& access, Bound& bound) const {

@@ -48,9 +48,8 @@ void Runner::visit(std::uint32_t index, const Moment& moment) {
 
 void Runner::feed(const Step& step, Bound& bound, const Moment& moment) {
   if (step.subject == 0) {
-    const bool train = parts_.scheduled.program.name == "train";
-    const std::uint64_t at = train ? moment.step : moment.micro;
-    parts_.loader.fill(at, train ? leaf(moment) : static_cast<std::uint64_t>(rank_),
+    const std::uint64_t at = trains_ ? moment.step : moment.micro;
+    parts_.loader.fill(at, trains_ ? leaf(moment) : static_cast<std::uint64_t>(rank_),
                        bound.batch.inputs, bound.batch.labels);
     return;
   }
@@ -65,9 +64,15 @@ void Runner::forward(const Step& step, Bound& bound, const Moment& moment) {
   const Philox rng =
       philox(parts_.engine.seed, Purpose::dropout,
              {hash_name(spec_.blocks[step.subject].name), moment.step, leaf(moment)});
+<<<<<<< HEAD
   parts_.engine.model.blocks[step.subject].block->forward(
       {parts_.compute, bound.batch, rng, bound.in, bound.out, bound.scratch, bound.params,
        bound.saves, parts_.scheduled.program.name == "train"});
+=======
+  parts_.engine.model.blocks[step.subject].block->forward({parts_.compute, bound.batch, rng,
+                                                           bound.in, bound.out, bound.scratch,
+                                                           bound.params, bound.saves, trains_});
+>>>>>>> main
 }
 
 // Each (parameter, step, leaf) has its own bits; the writer's block too, so tied writers never

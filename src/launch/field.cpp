@@ -176,6 +176,13 @@ void add_memory(Fields& f, plan::MemoryConfig& c) {
 void add_output(Fields& f, OutputConfig& c) {
   constexpr auto in = Concern::output;
   f.push_back({in, "log", "write one JSON event a line to this file", &c.log, {}, {}, "FILE"});
+  f.push_back({in,
+               "trace",
+               "write rank 0's steps as a Chrome trace to this file",
+               &c.trace,
+               {},
+               {},
+               "FILE"});
   f.push_back({in, "quiet", "no progress, only warnings", &c.quiet});
   f.push_back({in, "dry_run", "print the plan, then stop", &c.dry_run});
 }

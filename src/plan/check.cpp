@@ -69,7 +69,7 @@ Program checked(Program program, const char* pass) {
 
 Program passes(Program program, const Setup& setup) {
   program = checked(std::move(program), "emit");
-  program = checked(recompute(std::move(program), setup), "recompute");
+  if (program.name == "train") program = checked(recompute(std::move(program), setup), "recompute");
   program = checked(residency(std::move(program), setup), "residency");
   if (program.name == "train") program = checked(reduce(std::move(program), setup), "reduce");
   program = checked(update(std::move(program), setup), "update");

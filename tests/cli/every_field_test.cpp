@@ -93,6 +93,7 @@ const std::map<std::string, std::pair<std::string, std::string>> samples = {
     {"memory_limit", {"2GiB", "\"2GiB\""}},
     {"host_memory_limit", {"9007199254740993", "9007199254740993"}},
     {"log", {"events.jsonl", "\"events.jsonl\""}},
+    {"trace", {"steps.json", "\"steps.json\""}},
     {"quiet", {"", "true"}},
     {"dry_run", {"", "true"}},
 };
