@@ -64,15 +64,9 @@ void Runner::forward(const Step& step, Bound& bound, const Moment& moment) {
   const Philox rng =
       philox(parts_.engine.seed, Purpose::dropout,
              {hash_name(spec_.blocks[step.subject].name), moment.step, leaf(moment)});
-<<<<<<< HEAD
-  parts_.engine.model.blocks[step.subject].block->forward(
-      {parts_.compute, bound.batch, rng, bound.in, bound.out, bound.scratch, bound.params,
-       bound.saves, parts_.scheduled.program.name == "train"});
-=======
   parts_.engine.model.blocks[step.subject].block->forward({parts_.compute, bound.batch, rng,
                                                            bound.in, bound.out, bound.scratch,
                                                            bound.params, bound.saves, trains_});
->>>>>>> main
 }
 
 // Each (parameter, step, leaf) has its own bits; the writer's block too, so tied writers never
