@@ -107,15 +107,15 @@ TEST_CASE("the listed processes are the supervisor's children while it runs and 
 
 TEST_CASE("results go to stdout, progress to stderr, and quiet drops both") {
   const Bench bench;
-  const Outcome loud = sherd(bench.small_run("--steps 2"));
+  const Outcome loud = run_sherd(bench.small_run("--steps 2"));
   CHECK(loud.out.find("memory per rank") != std::string::npos);
   CHECK(loud.out.find("step 1/2") == std::string::npos);
   CHECK(loud.err.find("step 1/2") != std::string::npos);
-  const Outcome quiet = sherd(bench.small_run("--steps 2 --quiet"));
+  const Outcome quiet = run_sherd(bench.small_run("--steps 2 --quiet"));
   CHECK(quiet.code == 0);
   CHECK(quiet.out.empty());
   CHECK(quiet.err.empty());
-  const Outcome refused = sherd(bench.small_run("--steps -2 --quiet"));
+  const Outcome refused = run_sherd(bench.small_run("--steps -2 --quiet"));
   CHECK(refused.out.empty());
   CHECK(refused.err.find("--steps") != std::string::npos);
 }
@@ -129,7 +129,7 @@ TEST_CASE("an existing log is truncated") {
 TEST_CASE("a loss that is not finite is null in the log") {
   const Bench bench;
   const std::string log = bench.folder.file("log");
-  const Outcome outcome = sherd(bench.small_run("--steps 30 --lr 1e30 --log") + Words{log});
+  const Outcome outcome = run_sherd(bench.small_run("--steps 30 --lr 1e30 --log") + Words{log});
   CHECK(outcome.code == 6);
   const std::vector<Json> all = events(log);
   CHECK(all.back().at("event") == "step");
@@ -140,7 +140,7 @@ TEST_CASE("a loss that is not finite is null in the log") {
 TEST_CASE("a dry run prints the plan, starts no rank and writes nothing") {
   const Bench bench;
   const std::string log = bench.folder.file("log");
-  const Outcome outcome = sherd(bench.small_run("--dry-run --ranks 2 --log") + Words{log});
+  const Outcome outcome = run_sherd(bench.small_run("--dry-run --ranks 2 --log") + Words{log});
   CHECK(outcome.code == 0);
   CHECK(outcome.err.empty());
   CHECK(outcome.out.find("need:") != std::string::npos);
@@ -153,7 +153,7 @@ TEST_CASE("a printed configuration trains to the same key and hash as the flags 
       "--steps 3 --ranks 2 --zero-stage 3 --lr 7e-4 --weight-decay 0.1 --schedule cosine "
       "--warmup-steps 1 --clip-grad-norm 1 --global-batch 8 --grad-accum 2 --seed 5 "
       "--reduce-order canonical --dropout 0.1";
-  const Outcome printed = sherd(bench.small_run(flags + " --print-config"));
+  const Outcome printed = run_sherd(bench.small_run(flags + " --print-config"));
   REQUIRE(printed.code == 0);
   const std::string config = bench.folder.write("run.json", printed.out);
   const Training direct = bench.train(flags);

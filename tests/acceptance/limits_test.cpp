@@ -47,14 +47,14 @@ TEST_CASE("a limit of exactly the need trains and one byte less is exit code 3")
     const std::string log = bench.folder.file("refused.jsonl");
     const Words tight =
         bench.small_run(flags + limit + std::to_string(need - 1)) + Words{"--log", log};
-    const Outcome refused = sherd(tight);
+    const Outcome refused = run_sherd(tight);
     CHECK(refused.code == 3);
     CHECK(refused.out.empty());
     CHECK_FALSE(std::filesystem::exists(log));
     const Words change = suggestion(refused.err);
     INFO(refused.err);
     REQUIRE_FALSE(change.empty());
-    const Outcome fitting = sherd(changed(tight, change));
+    const Outcome fitting = run_sherd(changed(tight, change));
     INFO(fitting.err);
     CHECK(fitting.code == 0);
   }
@@ -67,8 +67,8 @@ TEST_CASE("a plan that does not fit is printed and ends with exit code 3") {
   Words fits = command, tight = command;
   fits.push_back(std::to_string(need));
   tight.push_back(std::to_string(need - 1));
-  CHECK(sherd(fits).code == 0);
-  const Outcome refused = sherd(tight);
+  CHECK(run_sherd(fits).code == 0);
+  const Outcome refused = run_sherd(tight);
   CHECK(refused.code == 3);
   CHECK(Json::parse(refused.out).at("need") == need);
   CHECK_FALSE(suggestion(refused.err).empty());
@@ -76,7 +76,7 @@ TEST_CASE("a plan that does not fit is printed and ends with exit code 3") {
 
 TEST_CASE("a limit below what libraries need says that nothing fits") {
   const Bench bench;
-  const Outcome refused = sherd(bench.small_run("--steps 1 --memory-limit 1MiB"));
+  const Outcome refused = run_sherd(bench.small_run("--steps 1 --memory-limit 1MiB"));
   CHECK(refused.code == 3);
   CHECK(suggestion(refused.err).empty());
   CHECK(refused.err.find("no combination") != std::string::npos);

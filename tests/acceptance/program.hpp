@@ -41,7 +41,7 @@ inline std::string sentences(int count) {
   return text;
 }
 
-inline Outcome sherd(const Words& arguments, const Place& place = {}) {
+inline Outcome run_sherd(const Words& arguments, const Place& place = {}) {
   return run(Words{SHERD_BINARY} + arguments, place);
 }
 
@@ -82,7 +82,7 @@ struct Bench {
   [[nodiscard]] Training train(const std::string& flags) const { return logged(small_run(flags)); }
   [[nodiscard]] Training logged(const Words& command) const {
     const std::string log = folder.file("run.jsonl");
-    Training training{sherd(command + Words{"--log", log}), {}};
+    Training training{run_sherd(command + Words{"--log", log}), {}};
     INFO(training.outcome.err);
     REQUIRE(training.outcome.code == 0);
     training.log = events(log);
@@ -91,7 +91,8 @@ struct Bench {
     return training;
   }
   [[nodiscard]] Json plan(const std::string& flags) const {
-    const Outcome outcome = sherd(words("plan --json " + small + flags) + Words{"--data", text});
+    const Outcome outcome =
+        run_sherd(words("plan --json " + small + flags) + Words{"--data", text});
     INFO(outcome.err);
     REQUIRE(outcome.code == 0);
     return Json::parse(outcome.out);
