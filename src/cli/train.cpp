@@ -95,6 +95,14 @@ int train(const launch::Validated& run, const std::function<launch::Job()>& make
   return supervise(run);
 }
 
+int train(const launch::RunConfig& config,
+          const std::function<launch::Job(const launch::Validated&)>& make_job) {
+  const bool dry = config.output.dry_run;  // a plan alone has no need of an end
+  const launch::Validated run =
+      launch::resolve(config, dry ? launch::Purpose::plan : launch::Purpose::train);
+  return train(run, [&] { return make_job(run); });
+}
+
 int train(const launch::Validated& run) {
   return train(run, [&] { return launch::zoo_job(run); });
 }

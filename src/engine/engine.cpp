@@ -165,7 +165,7 @@ std::string Engine::parameters_hash() {
   State& s = *state_;
   s.executor->drain();
   const Opened open(s.parts.arenas[0], s.parts.lanes);
-  const Digest own = digest_of(s.parts.plan, s.parts.arenas);
+  const Digest own = digest_of(s.parts.plan, s.parts.arenas, s.compute);
   // The vote's buffers are idle between steps; they start the next one as they were: zero.
   const View local = s.find(s.parts.plan.train, "vote.local"),
              global = s.find(s.parts.plan.train, "vote.global");

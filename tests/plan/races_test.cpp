@@ -1,6 +1,9 @@
 // The judge over many plans, and the judge judged.
 #include <doctest/doctest.h>
 
+#include <map>
+#include <set>
+
 #include "plan/toy_model.hpp"
 
 namespace sherd {
@@ -53,6 +56,33 @@ TEST_CASE("each single wait is needed: without it there is a race") {
   }
   MESSAGE(removed << " waits removed");
   CHECK(removed > 500);
+}
+
+// Tied table and layers in one bucket: three uses a micro-step, of which two are joined.
+TEST_CASE("no plan has a race or a third gather however blocks fall into buckets") {
+  std::set<std::size_t> counts;
+  for (const Bytes bucket_bytes : {Bytes{1}, 20 * kib, 60 * kib, 100 * kib, 1 * gib}) {
+    for (std::size_t number = 0; number < toy::cases; number += 41) {
+      toy::Case c = toy::numbered(number);
+      c.bucket_bytes = bucket_bytes;
+      c.layers = 3;
+      INFO(toy::describe(c) << " bucket bytes " << bucket_bytes);
+      const plan::Plan plan = plan::make_plan(toy::setup(c));
+      counts.insert(plan.setup.layout.buckets().size());
+      REQUIRE(races(plan.train).empty());
+      const plan::Program& program = plan.train.program;
+      for (const plan::Phase& phase : program.phases) {
+        std::map<int, int> gathers;
+        for (std::uint32_t i = phase.first; i < phase.last; ++i) {
+          if (program.steps[i].verb == plan::Verb::gather) ++gathers[program.steps[i].subject];
+        }
+        for (const auto& [bucket, times] : gathers) REQUIRE(times <= 2);
+      }
+    }
+  }
+  CHECK(*counts.begin() == 1);
+  CHECK(*counts.rbegin() == 5);
+  CHECK(counts.size() >= 3);
 }
 
 TEST_CASE("a plan without any wait has races at every stage") {

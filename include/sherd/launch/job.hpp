@@ -30,6 +30,16 @@ struct Job {
 /// **Errors** ConfigError for the network's numbers, DataError for files.
 [[nodiscard]] Job zoo_job(const Validated& run);
 
+struct TableOptions {
+  std::int64_t labels = 1;  // the last columns
+  std::string description;  // of the network, as in Job
+};
+/// A job without a model yet: the tables (CSV) of `--data` and `--val-data`, one row a sequence.
+///
+/// **Errors** ConfigError for more than one table each, `--seq-len`, or columns that differ;
+/// DataError for files.
+[[nodiscard]] Job table_job(const Validated& run, TableOptions options);
+
 /// What flags, job and machine come to.
 struct Prepared {
   plan::Plan plan;  // of one rank
