@@ -38,6 +38,28 @@ TEST_CASE("standard input and output may be closed") {
   CHECK(events(log).back().at("event") == "end");
 }
 
+TEST_CASE("a plan that stdout cannot take is exit code 1") {
+  const Bench bench;
+  const int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+  REQUIRE(full >= 0);
+  const Words plan = words("plan --json " + small);
+  CHECK(run_sherd(plan, {.out = full}).code == 1);
+  CHECK(run_sherd({"--help"}, {.out = full}).code == 1);
+  const Outcome training = run_sherd(bench.small_run("--steps 2 --ranks 2"), {.out = full});
+  CHECK(training.code == 0);
+  CHECK(training.err.find("cannot write the closing table") != std::string::npos);
+  close(full);
+}
+
+TEST_CASE("a reader of the results that has left does not turn a good run into a bad one") {
+  const Bench bench;
+  int ends[2] = {-1, -1};
+  REQUIRE(pipe2(ends, O_CLOEXEC) == 0);
+  close(ends[0]);
+  CHECK(run_sherd(bench.small_run("--steps 2 --ranks 2"), {.out = ends[1]}).code == 0);
+  close(ends[1]);
+}
+
 TEST_CASE("a log on a full disk ends the run with an error and not with a hang") {
   const Bench bench;
   const Outcome outcome = run_sherd(bench.small_run("--steps 3 --ranks 2 --log /dev/full"));
