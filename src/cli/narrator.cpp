@@ -1,7 +1,9 @@
 #include "cli/narrator.hpp"
 
 #include <fmt/format.h>
+#include <stdio_ext.h>
 
+#include <cstdio>
 #include <iostream>
 
 #include "cli/report.hpp"
@@ -19,8 +21,8 @@ Narrator::Narrator(const launch::Validated& run, const launch::Job& job, std::ui
 
 void Narrator::started(const launch::RunStart& start) {
   const plan::Setup& setup = start.prepared.plan.setup;
-  StartEvent event{*run_,      start.prepared.numerics_key,       start.parameters, setup.world(),
-                   start.pids, planned_table(start.prepared.plan)};
+  StartEvent event{*run_,         start.numerics_key, start.parameters,
+                   setup.world(), start.pids,         planned_table(start.prepared.plan)};
   event.config.ranks.threads = start.prepared.threads;
   event.config.sharding.overlap = start.prepared.overlap ? plan::Overlap::on : plan::Overlap::off;
   log_.write(event);
@@ -75,6 +77,11 @@ void Narrator::ended(const launch::RunSummary& summary) {
   std::cout << fmt::format("resident at most {} a rank; parameters {}\n",
                            format_bytes(summary.rss_peak), summary.parameters_hash)
             << std::flush;
+  if (std::cout) return;
+  log::warn("cannot write the closing table to stdout");
+  __fpurge(stdout);  // the run itself went well, so it must not fail at exit
+  std::clearerr(stdout);
+  std::cout.clear();
 }
 
 }  // namespace sherd::cli
