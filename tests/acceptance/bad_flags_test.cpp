@@ -106,6 +106,20 @@ TEST_CASE("a log that cannot be written is refused before any work") {
   }
 }
 
+TEST_CASE("output that would overwrite the data is refused") {
+  const Bench bench;
+  const std::string link = bench.folder.file("link.txt");
+  std::filesystem::create_symlink(bench.text, link);
+  for (const char* flag : {"--log", "--trace"}) {
+    for (const std::string& path : {bench.text, link}) {
+      const Outcome outcome = run_sherd(bench.small_run("--steps 1") + Words{flag, path});
+      CHECK(outcome.code == 2);
+      CHECK(outcome.err.find("is a file of --data") != std::string::npos);
+    }
+  }
+  CHECK(bench.folder.read("text.txt") == sentences(400));
+}
+
 TEST_CASE("every problem of a configuration file is told, with flags over it") {
   const Bench bench;
   const auto with = [&](const std::string& text) {
