@@ -68,7 +68,7 @@ void Narrator::ended(const launch::RunSummary& summary) {
   log_.write(event);
   progress_.finish();
   if (run_->output.quiet) return;
-  launch::RunConfig whole = *run_;
+  launch::RunConfig whole = run_.asked();
   whole.sharding.zero_stage = 0;
   const launch::Prepared stage0 =
       launch::prepare(launch::resolve(whole, launch::Purpose::plan), job_, 0);

@@ -91,6 +91,7 @@ int train(const launch::Validated& run, const std::function<launch::Job()>& make
       return 0;
     }
     launch::require_fit(run, job, prepared.plan);
+    if (job.check_data) job.check_data();
   }
   return supervise(run);
 }

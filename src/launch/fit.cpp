@@ -20,7 +20,8 @@ struct Change {
 
 class Search {
  public:
-  explicit Search(const RunConfig& from) : config_(from) {}
+  // From what was asked, so that the flags mean the same when they join the command line.
+  explicit Search(const Validated& run) : config_(run.asked()) { config_.batch = run->batch; }
 
   std::vector<Change> all(int most_ranks) && {
     shard();
@@ -129,7 +130,7 @@ void require_fit(const Validated& run, const Job& job, const plan::Plan& plan) {
   constexpr std::uint64_t processes = 64;
   const auto most_ranks =
       static_cast<int>(job.train ? std::min(processes, job.train->samples()) : processes);
-  for (const Change& change : Search(*run).all(most_ranks)) {
+  for (const Change& change : Search(run).all(most_ranks)) {
     const Prepared other = prepare(resolve(change.config, Purpose::plan), job, 0);
     if (!fits(other.plan, limits, change.config.ranks.ranks)) continue;
     throw CapacityError(text + fmt::format("\nfits: {}  (needs {} a rank)", change.flags,
