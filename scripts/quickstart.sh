@@ -42,5 +42,5 @@ trap 'exit 130' INT  # Ctrl-C is no failure to report
 printf 'sherd: training on %d file(s) of %s, held out: %s\n' "${#train[@]}" "$text" "$held_out" >&2
 "$root/build/release/sherd" train --model gpt2-tiny --zero-stage 3 --ranks 2 \
   --data "${train[@]}" --val-data "$held_out" \
-  --micro-batch 8 --steps 300 --lr 1e-3 --schedule cosine --warmup-steps 20 --clip-grad-norm 1 \
-  --eval-every 50 --log "$work/log.jsonl"
+  --micro-batch 8 --steps 600 --lr 2e-3 --schedule cosine --warmup-steps 50 --clip-grad-norm 1 \
+  --eval-every 100 --bucket-bytes 512KiB --log "$work/log.jsonl"

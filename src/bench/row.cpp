@@ -19,6 +19,12 @@ std::string rate(double per_second, Work unit) {
   return fmt::format("{:.1f} {}", per_second / 1e9, unit == Work::bytes ? "GB/s" : "GFLOP/s");
 }
 
+// What the table says of a rate: the rate, or for held bytes the bytes themselves.
+std::string quantity(const Row& row, double per_second) {
+  if (row.unit != Work::held) return rate(per_second, row.unit);
+  return fmt::format("{:.1f} MB", per_second * row.time.median / 1e6);
+}
+
 std::string described(const std::vector<Extra>& extra) {
   std::string text;
   for (const auto& [key, value] : extra) {
@@ -45,8 +51,8 @@ Cells cells(const Row& row) {
           described(row.extra),
           duration(row.time.median),
           fmt::format("{:.0f}%", row.time.spread() * 100),
-          rate(row.per_second(), row.unit),
-          bounded ? fmt::format("{} ({})", rate(row.bound, row.unit), row.bound_name) : "-",
+          quantity(row, row.per_second()),
+          bounded ? fmt::format("{} ({})", quantity(row, row.bound), row.bound_name) : "-",
           bounded ? fmt::format("{:.0f}%", row.of_bound() * 100) : "-",
           fmt::format("{}", row.wrong)};
 }
@@ -54,8 +60,8 @@ Cells cells(const Row& row) {
 }  // namespace
 
 std::string to_json(const Row& row) {
-  const std::string key = row.unit == Work::bytes ? "gb_per_s" : "flop_per_s";
-  const double unit = row.unit == Work::bytes ? 1e9 : 1;
+  const std::string key = row.unit == Work::flops ? "flop_per_s" : "gb_per_s";
+  const double unit = row.unit == Work::flops ? 1 : 1e9;
   nlohmann::ordered_json line;
   line["name"] = row.name;
   line["seconds"] = row.time.median;

@@ -5,8 +5,8 @@
 #include <set>
 
 #include "cli/field_json.hpp"
-#include "cli/suggest.hpp"
 #include "cli/value.hpp"
+#include "sherd/base/suggest.hpp"
 
 namespace sherd::cli {
 namespace {

@@ -31,12 +31,12 @@ std::string_view version() { return SHERD_VERSION; }
 
 std::string to_json(const MemoryTable& table) { return line_of(memory_json(table)); }
 
-std::string log_problem(const std::string& path) {
+std::string write_problem(std::string_view flag, const std::string& path) {
   if (path.empty()) return {};
   std::error_code error;
   const std::filesystem::path file(path);
   const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : ".";
-  std::string problem = "--log: cannot write '" + path + "': ";
+  std::string problem = std::string(flag) + ": cannot write '" + path + "': ";
   if (std::filesystem::is_directory(file, error)) return problem + "it is a folder";
   if (std::filesystem::exists(file, error))
     return access(path.c_str(), W_OK) == 0 ? "" : problem + "no permission";
@@ -49,7 +49,7 @@ EventLog::EventLog(std::string path) : path_(std::move(path)) {
   if (path_.empty()) return;
   file_.open(path_, std::ios::binary | std::ios::trunc);
   if (file_) return;
-  const std::string problem = log_problem(path_);
+  const std::string problem = write_problem("--log", path_);
   throw ConfigError({problem.empty() ? "--log: cannot write '" + path_ + "'" : problem});
 }
 

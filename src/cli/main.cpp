@@ -1,8 +1,8 @@
 #include <CLI/CLI.hpp>
 #include <array>
 
-#include "cli/suggest.hpp"
 #include "sherd/base/errors.hpp"
+#include "sherd/base/suggest.hpp"
 #include "sherd/cli/commands.hpp"
 #include "sherd/cli/event_log.hpp"
 #include "sherd/cli/options.hpp"

@@ -19,8 +19,8 @@ Narrator::Narrator(const launch::Validated& run, const launch::Job& job, std::ui
 
 void Narrator::started(const launch::RunStart& start) {
   const plan::Setup& setup = start.prepared.plan.setup;
-  StartEvent event{*run_,      start.prepared.numerics_key,       start.parameters, setup.world(),
-                   start.pids, planned_table(start.prepared.plan)};
+  StartEvent event{*run_,         start.numerics_key, start.parameters,
+                   setup.world(), start.pids,         planned_table(start.prepared.plan)};
   event.config.ranks.threads = start.prepared.threads;
   event.config.sharding.overlap = start.prepared.overlap ? plan::Overlap::on : plan::Overlap::off;
   log_.write(event);

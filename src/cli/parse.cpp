@@ -1,9 +1,9 @@
 #include <cstdio>
 
 #include "cli/run_flags.hpp"
-#include "cli/suggest.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/log.hpp"
+#include "sherd/base/suggest.hpp"
 
 namespace sherd::cli {
 namespace {

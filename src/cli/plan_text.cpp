@@ -81,18 +81,21 @@ std::string plan_text(const launch::Validated& run, const launch::Job& job,
   return text + against_lower_stage(run, job, prepared);
 }
 
-std::string plan_json(const launch::Validated& run, const launch::Prepared& prepared) {
+std::string plan_json(const launch::Validated& run, const launch::Job& job,
+                      const launch::Prepared& prepared) {
   const plan::Plan& plan = prepared.plan;
   const plan::ByUse persistent = plan::persistent_bytes(plan.train.program);
   const plan::Wire wire = plan::wire_bytes(plan.train.program, plan.setup.world());
   const plan::Estimate estimate = plan::simulate(plan.train, plan::Machine{});
+  const std::string key =
+      launch::numerics_key(prepared, *launch::first_weights(run, job, plan.setup.model));
   return fmt::format(
       R"({{"plan":{},"persistent":{{"params":{},"grads":{},"optimizer":{}}},"need":{},"wire_bytes":{{"all_gather":{},"reduce_scatter":{},"all_reduce":{}}},"parameters":{},"padded_parameters":{},"world":{},"zero_stage":{},"numerics_key":"{}","step_seconds":{}}})",
       to_json(planned_table(plan)), of(persistent, Use::params), of(persistent, Use::grads),
       of(persistent, Use::optimizer), plan.need(memory::Tier::device), wire.all_gather,
       wire.reduce_scatter, wire.all_reduce, plan.setup.model.parameters(),
-      plan.setup.layout.padded(), plan.setup.world(), run->sharding.zero_stage,
-      prepared.numerics_key, estimate.seconds);
+      plan.setup.layout.padded(), plan.setup.world(), run->sharding.zero_stage, key,
+      estimate.seconds);
 }
 
 }  // namespace sherd::cli

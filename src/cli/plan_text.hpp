@@ -8,6 +8,7 @@ namespace sherd::cli {
 
 [[nodiscard]] std::string plan_text(const launch::Validated& run, const launch::Job& job,
                                     const launch::Prepared& prepared);
-[[nodiscard]] std::string plan_json(const launch::Validated& run, const launch::Prepared& prepared);
+[[nodiscard]] std::string plan_json(const launch::Validated& run, const launch::Job& job,
+                                    const launch::Prepared& prepared);
 
 }  // namespace sherd::cli

@@ -4,9 +4,10 @@
 #include <filesystem>
 #include <fstream>
 
-#include "cli/suggest.hpp"
 #include "cli/value.hpp"
+#include "sherd/base/errors.hpp"
 #include "sherd/cli/event_log.hpp"
+#include "sherd/model/presets.hpp"
 
 namespace sherd::cli {
 namespace {
@@ -36,17 +37,20 @@ std::string help_of(const Field& field) {
   return help;
 }
 
-/// A name that is neither a preset nor looks like a folder was mistyped; a folder's content is
-/// judged by whoever opens it.
-void check_preset(const std::string& model, Problems& problems) {
-  const std::vector<std::string> presets = {"gpt2-tiny", "gpt2-124m", "gpt2-355m", "gpt2-774m",
-                                            "gpt2-1558m"};
-  std::error_code ignored;
-  if (std::find(presets.begin(), presets.end(), model) != presets.end() || model.empty() ||
-      model.find('/') != std::string::npos || std::filesystem::is_directory(model, ignored))
-    return;
-  problems.push_back("--model: got '" + model + "', need a preset or a folder" +
-                     did_you_mean(model, presets));
+/// What the preset makes impossible; a folder's content is judged by whoever opens it.
+void check_network(const model::ModelConfig& config, Problems& problems) {
+  if (model::names_folder(config)) return;
+  try {
+    (void)model::resolve(config);
+  } catch (const ConfigError& error) {
+    for (const std::string& problem : error.problems) {
+      const std::size_t colon = problem.find(':');
+      const std::string start = launch::flag_of(problem.substr(0, colon)) + ":";
+      const auto same = [&](const std::string& other) { return other.starts_with(start); };
+      if (std::none_of(problems.begin(), problems.end(), same))
+        problems.push_back(start + problem.substr(colon + 1));
+    }
+  }
 }
 
 }  // namespace
@@ -151,10 +155,13 @@ void RunFlags::check_given(Problems& problems) const {
 void RunFlags::check_all(Problems& problems) const {
   const bool runs = !prints_config() && !config_.output.dry_run;
   Problems found = launch::check(config_, runs ? wanted_.purpose : launch::Purpose::plan);
-  if (wanted_.zoo) check_preset(config_.model.model, found);
+  if (wanted_.zoo) check_network(config_.model, found);
   if (wanted_.needs_data && runs && config_.data.data.empty())
     found.push_back("--data: needed to train");
-  if (const std::string log = log_problem(config_.output.log); !log.empty()) found.push_back(log);
+  for (const auto& [flag, path] :
+       {std::pair{"--log", config_.output.log}, {"--trace", config_.output.trace}})
+    if (const std::string problem = write_problem(flag, path); !problem.empty())
+      found.push_back(problem);
   Problems silenced;  // flags that were mistyped already: what follows from that is no news
   for (std::size_t i = 0; i < fields_.size(); ++i) {
     const std::string flag = launch::flag_of(fields_[i].key);

@@ -3,10 +3,12 @@
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
+#include <optional>
 #include <sstream>
 
 #include "cli/narrator.hpp"
 #include "cli/plan_text.hpp"
+#include "cli/trace_file.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/log.hpp"
 #include "sherd/cli/commands.hpp"
@@ -41,9 +43,15 @@ int be_rank(const launch::Validated& run, const std::function<launch::Job()>& ma
     std::unique_ptr<Narrator> narrator;
     if (seat.rank == 0) narrator = std::make_unique<Narrator>(run, job, prepared.steps);
     if (seat.rank == 0) log::set_prefix("");
-    return launch::run_rank(
-        run, job, prepared,
-        {*control, seat.rank, arena.bytes(), comm::mapped_arenas(seat.arena_fds)}, narrator.get());
+    std::optional<engine::Trace> trace;
+    if (seat.rank == 0 && !run->output.trace.empty()) trace.emplace();
+    const int code =
+        launch::run_rank(run, job, prepared,
+                         {*control, seat.rank, arena.bytes(), comm::mapped_arenas(seat.arena_fds),
+                          trace ? &*trace : nullptr},
+                         narrator.get());
+    if (trace) write_trace(run->output.trace, *trace, prepared.plan.setup);
+    return code;
   } catch (const std::exception& error) {
     const int code = exit_code(error);
     // A peer's failure has its cause in the control block already; this keeps it.
@@ -73,8 +81,6 @@ int train(const launch::Validated& run, const std::function<launch::Job()>& make
                          "', which no supervisor of this version wrote; unset it"});
     return be_rank(run, make_job, *seat);
   }
-  if (const std::string problem = log_problem(run->output.log); !problem.empty())
-    throw ConfigError({problem});
   {
     const launch::Job job = make_job();
     const launch::Prepared prepared = launch::prepare(run, job, 0);
@@ -85,6 +91,14 @@ int train(const launch::Validated& run, const std::function<launch::Job()>& make
     launch::require_fit(run, job, prepared.plan);
   }
   return supervise(run);
+}
+
+int train(const launch::RunConfig& config,
+          const std::function<launch::Job(const launch::Validated&)>& make_job) {
+  const bool dry = config.output.dry_run;  // a plan alone has no need of an end
+  const launch::Validated run =
+      launch::resolve(config, dry ? launch::Purpose::plan : launch::Purpose::train);
+  return train(run, [&] { return make_job(run); });
 }
 
 int train(const launch::Validated& run) {

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <optional>
 
-#include "cli/suggest.hpp"
+#include "sherd/base/suggest.hpp"
 #include "sherd/base/units.hpp"
 
 namespace sherd::cli {

@@ -16,7 +16,8 @@ Runner::Runner(const Parts& parts)
     : parts_(parts),
       spec_(parts.engine.plan.setup.model),
       world_(parts.engine.plan.setup.world()),
-      rank_(parts.engine.plan.setup.rank) {
+      rank_(parts.engine.plan.setup.rank),
+      trains_(parts.scheduled.program.name == "train") {
   for (const Step& step : parts_.scheduled.program.steps) bound_.push_back(bind(step));
 }
 
@@ -40,48 +41,10 @@ View Runner::view_of(plan::BufferId id) const {
 
 Runner::Bound Runner::bind(const Step& step) const {
   Bound bound;
-  bound.label = fmt::format("{} {}", plan::name_of(step.verb), step.subject);
+  if (step.verb == Verb::gather || step.verb == Verb::reduce) bound.label = label_of(step);
   if (step.verb == Verb::forward || step.verb == Verb::loss || step.verb == Verb::backward)
     bind_block(step, bound);
-  for (const Access& access : step.accesses) {
-    switch (access.role) {
-      case Role::inputs:
-        bound.batch.inputs =
-            view(access, {spec_.rows.rows, parts_.engine.plan.setup.sample.input_cols});
-        break;
-      case Role::labels:
-        bound.batch.labels =
-            view(access, {spec_.rows.rows, parts_.engine.plan.setup.sample.label_cols});
-        break;
-      case Role::shard:
-        bound.shard = flat(access);
-        bound.reduce_mode = access.mode == Mode::update ? Write::add : Write::set;
-        break;
-      case Role::full:
-        bound.full = flat(access);
-        break;
-      case Role::control:
-        bound.control = flat(access).as<optim::Control>();
-        break;
-      case Role::report:
-        bound.report = flat(access).as<optim::EvalReport>();
-        break;
-      case Role::vote_local:
-        bound.vote_local = flat(access).data;
-        bound.vote_in = {
-            bound.vote_local, {1, static_cast<std::int64_t>(access.size / 8)}, DType::i64};
-        break;
-      case Role::vote_global:
-        bound.vote_out = {
-            flat(access).data, {1, static_cast<std::int64_t>(access.size / 8)}, DType::i64};
-        break;
-      case Role::grad:
-        if (step.verb == Verb::norm) bound.full = flat(access);
-        break;
-      default:
-        break;
-    }
-  }
+  for (const Access& access : step.accesses) bind_access(step, access, bound);
   // In place: a rank's shard is its own slice of the whole.
   if (bound.full && !bound.shard) {
     const std::int64_t count = bound.full.numel() / world_;
@@ -91,6 +54,54 @@ Runner::Bound Runner::bind(const Step& step) const {
   }
   if (step.verb == Verb::update) bind_segments(step, bound);
   return bound;
+}
+
+// What a collective is about, in words that fit an error.
+std::string Runner::label_of(const Step& step) const {
+  const shard::Bucket& bucket = parts_.engine.plan.setup.layout.buckets()[step.subject];
+  const bool grads =
+      parts_.scheduled.program.at(step.accesses.back().buffer).use == plan::Use::grads;
+  return fmt::format("{} {} of bucket {} ({})", plan::name_of(step.verb),
+                     grads ? "gradients" : "parameters", step.subject, bucket.name);
+}
+
+void Runner::bind_access(const Step& step, const Access& access, Bound& bound) const {
+  const data::SampleShape& sample = parts_.engine.plan.setup.sample;
+  const auto words = [&] {
+    return View{flat(access).data, {1, static_cast<std::int64_t>(access.size / 8)}, DType::i64};
+  };
+  switch (access.role) {
+    case Role::inputs:
+      bound.batch.inputs = view(access, {spec_.rows.rows, sample.input_cols});
+      break;
+    case Role::labels:
+      bound.batch.labels = view(access, {spec_.rows.rows, sample.label_cols});
+      break;
+    case Role::shard:
+      bound.shard = flat(access);
+      bound.reduce_mode = access.mode == Mode::update ? Write::add : Write::set;
+      break;
+    case Role::full:
+      bound.full = flat(access);
+      break;
+    case Role::control:
+      bound.control = flat(access).as<optim::Control>();
+      break;
+    case Role::report:
+      bound.report = flat(access).as<optim::EvalReport>();
+      break;
+    case Role::vote_local:
+      bound.vote_local = words();
+      break;
+    case Role::vote_global:
+      bound.vote_global = words();
+      break;
+    case Role::grad:
+      if (step.verb == Verb::norm) bound.full = flat(access);
+      break;
+    default:
+      break;
+  }
 }
 
 void Runner::bind_block(const Step& step, Bound& bound) const {
@@ -178,7 +189,7 @@ void Runner::bind_segments(const Step& step, Bound& bound) const {
       args.*field = cut(whole.*field, segment.in_range, segment.count);
     }
     args.weight_decay = decays ? static_cast<float>(optimizer.weight_decay) : 0;
-    bound.updates.push_back({args});
+    bound.updates.push_back(args);
   }
 }
 

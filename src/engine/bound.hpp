@@ -9,11 +9,6 @@
 
 namespace sherd::engine {
 
-/// A run of quanta of one parameter inside an update tile.
-struct UpdatePart {
-  kernels::UpdateArgs args;
-};
-
 struct Runner::Bound {
   Batch batch;
   View in, out, d_in, d_out, scratch;
@@ -26,9 +21,8 @@ struct Runner::Bound {
   Write reduce_mode = Write::set;
   optim::Control* control = nullptr;
   optim::EvalReport* report = nullptr;
-  std::byte* vote_local = nullptr;  // of the declared part
-  View vote_in, vote_out;
-  std::vector<UpdatePart> updates;
+  View vote_local, vote_global;              // as words; of the declared part
+  std::vector<kernels::UpdateArgs> updates;  // a tile by parameters
   std::string label;
 };
 

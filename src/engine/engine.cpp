@@ -9,7 +9,6 @@
 #include "engine/states.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/poison.hpp"
-#include "sherd/kernels/elementwise.hpp"
 #include "sherd/optim/schedule.hpp"
 
 namespace sherd::engine {
@@ -76,6 +75,18 @@ struct Engine::State {
   }
   device::Stream& net_stream() { return parts.lanes == Lanes::threads ? net : compute; }
 
+  /// The first failure is everybody's: other lanes and ranks must not wait for what will not come.
+  template <class Body>
+  void guarded(Body&& body) {
+    try {
+      body();
+    } catch (const std::exception& error) {
+      parts.abort.set(exit_code(error),
+                      "rank " + std::to_string(parts.comm.rank()) + ": " + error.what());
+      throw;
+    }
+  }
+
   View find(const plan::Scheduled& scheduled, const std::string& name) const {
     return persistent_view(scheduled, parts.arenas, name);
   }
@@ -102,10 +113,6 @@ Engine::~Engine() = default;
 
 void Engine::initialise(const model::Weights& weights) {
   State& s = *state_;
-  for (const std::span<std::byte> arena : s.parts.arenas) {
-    const Opened open(arena, s.parts.lanes);
-    if (!arena.empty()) kernels::zero(arena, s.compute);
-  }
   const Opened open(s.parts.arenas[0], s.parts.lanes);
   load_weights(s.parts.plan, s.parts.arenas, weights, s.compute);
   *s.control = optim::initial(s.parts.precision);
@@ -123,7 +130,7 @@ StepResult Engine::step(bool stop) {
   fed.bias1 = optim::bias_correction(s.parts.optimizer.beta1, before.applied);
   fed.bias2 = optim::bias_correction(s.parts.optimizer.beta2, before.applied);
   fed.stop = stop;
-  s.executor->run(s.done);
+  s.guarded([&] { s.executor->run(s.done); });
   const Opened open(s.bytes_of(s.control, sizeof(optim::Control)), s.parts.lanes);
   const optim::Control& verdict = *s.control;
   ++s.done;
@@ -144,9 +151,11 @@ double Engine::evaluate() {
   State& s = *state_;
   expects(s.eval_executor.has_value(),
           "evaluate: the plan has no evaluation; give it validation data");
-  s.executor->drain();
-  s.eval_executor->run(0);
-  s.eval_executor->drain();
+  s.guarded([&] {
+    s.executor->drain();
+    s.eval_executor->run(0);
+    s.eval_executor->drain();
+  });
   const View report = s.find(*s.parts.plan.evaluate, "eval.report");
   const Opened open(s.bytes_of(report.data, sizeof(optim::EvalReport)), s.parts.lanes);
   return report.as<optim::EvalReport>()->loss;
@@ -156,7 +165,7 @@ std::string Engine::parameters_hash() {
   State& s = *state_;
   s.executor->drain();
   const Opened open(s.parts.arenas[0], s.parts.lanes);
-  const Digest own = digest_of(s.parts.plan, s.parts.arenas);
+  const Digest own = digest_of(s.parts.plan, s.parts.arenas, s.compute);
   // The vote's buffers are idle between steps; they start the next one as they were: zero.
   const View local = s.find(s.parts.plan.train, "vote.local"),
              global = s.find(s.parts.plan.train, "vote.global");

@@ -48,9 +48,8 @@ void Runner::visit(std::uint32_t index, const Moment& moment) {
 
 void Runner::feed(const Step& step, Bound& bound, const Moment& moment) {
   if (step.subject == 0) {
-    const bool train = parts_.scheduled.program.name == "train";
-    const std::uint64_t at = train ? moment.step : moment.micro;
-    parts_.loader.fill(at, train ? leaf(moment) : static_cast<std::uint64_t>(rank_),
+    const std::uint64_t at = trains_ ? moment.step : moment.micro;
+    parts_.loader.fill(at, trains_ ? leaf(moment) : static_cast<std::uint64_t>(rank_),
                        bound.batch.inputs, bound.batch.labels);
     return;
   }
@@ -58,7 +57,7 @@ void Runner::feed(const Step& step, Bound& bound, const Moment& moment) {
   bound.control->update.bias1 = fed.bias1;
   bound.control->update.bias2 = fed.bias2;
   const std::int64_t stop = fed.stop ? 1 : 0;
-  std::memcpy(bound.vote_local, &stop, sizeof stop);
+  std::memcpy(bound.vote_local.data, &stop, sizeof stop);
 }
 
 void Runner::forward(const Step& step, Bound& bound, const Moment& moment) {
@@ -67,7 +66,7 @@ void Runner::forward(const Step& step, Bound& bound, const Moment& moment) {
              {hash_name(spec_.blocks[step.subject].name), moment.step, leaf(moment)});
   parts_.engine.model.blocks[step.subject].block->forward({parts_.compute, bound.batch, rng,
                                                            bound.in, bound.out, bound.scratch,
-                                                           bound.params, bound.saves});
+                                                           bound.params, bound.saves, trains_});
 }
 
 // Each (parameter, step, leaf) has its own bits; the writer's block too, so tied writers never
@@ -85,7 +84,7 @@ void Runner::loss(const Step& step, Bound& bound, const Moment& moment) {
   const float* scale = bound.control != nullptr ? &bound.control->scale : nullptr;
   parts_.engine.model.head->loss({parts_.compute, bound.batch, bound.in, bound.d_in, bound.scratch,
                                   bound.params, bound.grads, scale, parts_.decide.nominal_tokens,
-                                  reinterpret_cast<kernels::LossSum*>(bound.vote_local)});
+                                  bound.vote_local.as<kernels::LossSum>()});
 }
 
 void Runner::backward(const Step& step, Bound& bound, const Moment& moment) {
@@ -119,19 +118,19 @@ void Runner::reduce(const Step& step, Bound& bound, const Moment& moment) {
 
 void Runner::norm(const Step& step, Bound& bound) {
   device::Stream& stream = step.lane == plan::Lane::net ? parts_.net : parts_.compute;
-  kernels::square_norm(bound.full, *reinterpret_cast<kernels::NormSum*>(bound.vote_local), stream);
+  kernels::square_norm(bound.full, *bound.vote_local.as<kernels::NormSum>(), stream);
 }
 
 void Runner::vote(Bound& bound) {
   if (world_ == 1) {
-    std::memcpy(bound.vote_out.data, bound.vote_in.data, bound.vote_in.bytes());
+    std::memcpy(bound.vote_global.data, bound.vote_local.data, bound.vote_local.bytes());
   } else {
-    parts_.engine.comm.all_reduce(bound.vote_in, bound.vote_out, {"vote"});
+    parts_.engine.comm.all_reduce(bound.vote_local, bound.vote_global, {"vote"});
   }
 }
 
 void Runner::decide(const Step& step, Bound& bound) {
-  const auto& vote = *reinterpret_cast<const optim::Vote*>(bound.vote_out.data);
+  const auto& vote = *bound.vote_global.as<optim::Vote>();
   if (step.subject == 0) {
     optim::decide(vote, parts_.decide, *bound.control);
   } else {
@@ -141,20 +140,20 @@ void Runner::decide(const Step& step, Bound& bound) {
         finite ? vote.loss.loss.value() / tokens : std::numeric_limits<double>::quiet_NaN(),
         tokens};
   }
-  std::memset(bound.vote_local, 0, sizeof(optim::Vote));
+  std::memset(bound.vote_local.data, 0, sizeof(optim::Vote));
 }
 
 void Runner::update(Bound& bound) {
-  for (const UpdatePart& part : bound.updates) {
+  for (const kernels::UpdateArgs& args : bound.updates) {
     switch (parts_.engine.optimizer.optimizer) {
       case optim::Kind::adamw:
-        kernels::adamw(part.args, parts_.compute);
+        kernels::adamw(args, parts_.compute);
         break;
       case optim::Kind::lion:
-        kernels::lion(part.args, parts_.compute);
+        kernels::lion(args, parts_.compute);
         break;
       case optim::Kind::sgd:
-        kernels::sgd(part.args, parts_.compute);
+        kernels::sgd(args, parts_.compute);
         break;
     }
   }

@@ -39,6 +39,8 @@ class Runner final : public Visitor {
   Bound bind(const plan::Step& step) const;
   [[nodiscard]] View view(const plan::Access& access, Shape shape) const;
   [[nodiscard]] View flat(const plan::Access& access) const;
+  [[nodiscard]] std::string label_of(const plan::Step& step) const;
+  void bind_access(const plan::Step& step, const plan::Access& access, Bound& bound) const;
   void bind_block(const plan::Step& step, Bound& bound) const;
   void bind_param(const plan::Step& step, const plan::Access& access, Bound& bound) const;
   void bind_segments(const plan::Step& step, Bound& bound) const;
@@ -60,6 +62,7 @@ class Runner final : public Visitor {
   const model::ModelSpec& spec_;
   int world_;
   Rank rank_;
+  bool trains_;
   std::vector<Bound> bound_;
 };
 

@@ -1,5 +1,6 @@
 #include "engine/states.hpp"
 
+#include <atomic>
 #include <bit>
 #include <vector>
 
@@ -39,6 +40,19 @@ View cut(const Home& at, std::uint64_t element, std::uint64_t count) {
           at.values.type};
 }
 
+// Elements a worker handles at once.
+constexpr std::uint64_t portion = 64 * 1024;
+
+/// task(first, count) over [0, count) by portions, on all threads of the stream.
+template <class Task>
+void for_portions(std::uint64_t count, StreamRef stream, Task&& task) {
+  const auto tasks = static_cast<std::int64_t>(ceil_div(count, portion));
+  stream.workers().run(tasks, [&](std::int64_t index, int) {
+    const std::uint64_t first = static_cast<std::uint64_t>(index) * portion;
+    task(first, std::min(portion, count - first));
+  });
+}
+
 }  // namespace
 
 View persistent_view(const plan::Scheduled& scheduled, const Arenas& arenas,
@@ -56,9 +70,6 @@ View persistent_view(const plan::Scheduled& scheduled, const Arenas& arenas,
 
 void load_weights(const plan::Plan& plan, const Arenas& arenas, const model::Weights& weights,
                   StreamRef stream) {
-  constexpr std::uint64_t portion =
-      64 * 1024;  // elements read at once, outside the arena but small
-  std::vector<float> values(portion);
   const plan::Setup& setup = plan.setup;
   for (std::size_t b = 0; b < setup.layout.buckets().size(); ++b) {
     const Home stored = home(plan, arenas, "p", b);
@@ -66,24 +77,24 @@ void load_weights(const plan::Plan& plan, const Arenas& arenas, const model::Wei
     const shard::Range all{0, setup.layout.buckets()[b].numel};
     const shard::Range owned = setup.shard_optimizer ? setup.layout.shard(b, setup.rank) : all;
     for (const shard::Segment& segment : setup.layout.segments(b, owned)) {
-      for (std::uint64_t done = 0; done < segment.count; done += portion) {
-        const std::uint64_t count = std::min(portion, segment.count - done);
-        const std::span<float> part = std::span(values).first(count);
-        weights.read(setup.model.params[segment.param], segment.in_param + done, part);
+      for_portions(segment.count, stream, [&](std::uint64_t done, std::uint64_t count) {
+        std::vector<float> values(count);  // outside the arena but small
+        weights.read(setup.model.params[segment.param], segment.in_param + done, values);
         const std::uint64_t element = owned.first + segment.in_range + done;
-        const View from{reinterpret_cast<std::byte*>(part.data()),
+        const View from{reinterpret_cast<std::byte*>(values.data()),
                         {1, static_cast<std::int64_t>(count)},
                         DType::f32};
-        kernels::cast(from, cut(master, element, count), stream);
-        if (setup.formats.master) kernels::cast(from, cut(stored, element, count), stream);
-      }
+        device::Stream own(1);
+        kernels::cast(from, cut(master, element, count), own);
+        if (setup.formats.master) kernels::cast(from, cut(stored, element, count), own);
+      });
     }
   }
 }
 
-Digest digest_of(const plan::Plan& plan, const Arenas& arenas) {
+Digest digest_of(const plan::Plan& plan, const Arenas& arenas, StreamRef stream) {
   const plan::Setup& setup = plan.setup;
-  Digest digest{};
+  std::array<std::atomic<std::uint64_t>, 2> digest{};  // sums: any order gives the same
   for (std::size_t b = 0; b < setup.layout.buckets().size(); ++b) {
     const Home master = home(plan, arenas, setup.formats.master ? "master" : "p", b);
     const shard::Range owned =
@@ -91,15 +102,20 @@ Digest digest_of(const plan::Plan& plan, const Arenas& arenas) {
     for (const shard::Segment& segment : setup.layout.segments(b, owned)) {
       const std::uint64_t name = mix(hash_name(setup.model.params[segment.param].name));
       const float* values = cut(master, owned.first + segment.in_range, segment.count).as<float>();
-      for (std::uint64_t i = 0; i < segment.count; ++i) {
-        const std::uint64_t one =
-            mix(name ^ mix((segment.in_param + i) << 32 ^ std::bit_cast<std::uint32_t>(values[i])));
-        digest[0] += one;
-        digest[1] += mix(one);
-      }
+      for_portions(segment.count, stream, [&](std::uint64_t first, std::uint64_t count) {
+        Digest part{};
+        for (std::uint64_t i = first; i < first + count; ++i) {
+          const std::uint64_t one = mix(
+              name ^ mix((segment.in_param + i) << 32 ^ std::bit_cast<std::uint32_t>(values[i])));
+          part[0] += one;
+          part[1] += mix(one);
+        }
+        digest[0] += part[0];
+        digest[1] += part[1];
+      });
     }
   }
-  return digest;
+  return {digest[0], digest[1]};
 }
 
 }  // namespace sherd::engine

@@ -20,6 +20,6 @@ void load_weights(const plan::Plan& plan, const Arenas& arenas, const model::Wei
 
 /// A sum over elements of hash(parameter name, index, fp32 bits): ranks add theirs in any order.
 using Digest = std::array<std::uint64_t, 2>;
-[[nodiscard]] Digest digest_of(const plan::Plan& plan, const Arenas& arenas);
+[[nodiscard]] Digest digest_of(const plan::Plan& plan, const Arenas& arenas, StreamRef stream);
 
 }  // namespace sherd::engine

@@ -37,15 +37,14 @@ void add_model(Fields& f, model::ModelConfig& c) {
   f.push_back(
       {in, "model", "preset, or a folder in Hugging Face layout", &c.model, {}, {}, "NAME|DIR"});
   f.push_back({in, "random_init", "start a folder's network from random weights", &c.random_init});
-  f.push_back(
-      {in, "layers", "transformer layers; 0: as the preset says", &c.layers, up_to(100000)});
-  f.push_back({in, "heads", "attention heads; 0: as the preset says", &c.heads, up_to(65536)});
+  f.push_back({in, "layers", "transformer layers; 0: as the preset says", &c.layers, up_to(1024)});
+  f.push_back({in, "heads", "attention heads; 0: as the preset says", &c.heads, up_to(4096)});
   f.push_back({in, "width", "elements of a token's vector; 0: as the preset says", &c.width,
-               up_to(dimension)});
+               up_to(million)});
   f.push_back({in, "ffn_width", "elements inside the MLP; 0: as the preset says", &c.ffn_width,
                up_to(dimension)});
-  f.push_back({in, "vocab_size", "tokens there are; 0: as the preset says", &c.vocab_size,
-               up_to(2147483647)});
+  f.push_back(
+      {in, "vocab_size", "tokens there are; 0: as the preset says", &c.vocab_size, up_to(1 << 30)});
   f.push_back(
       {in, "context", "longest sequence; 0: as the preset says", &c.context, up_to(dimension)});
   f.push_back(
@@ -177,6 +176,13 @@ void add_memory(Fields& f, plan::MemoryConfig& c) {
 void add_output(Fields& f, OutputConfig& c) {
   constexpr auto in = Concern::output;
   f.push_back({in, "log", "write one JSON event a line to this file", &c.log, {}, {}, "FILE"});
+  f.push_back({in,
+               "trace",
+               "write rank 0's steps as a Chrome trace to this file",
+               &c.trace,
+               {},
+               {},
+               "FILE"});
   f.push_back({in, "quiet", "no progress, only warnings", &c.quiet});
   f.push_back({in, "dry_run", "print the plan, then stop", &c.dry_run});
 }

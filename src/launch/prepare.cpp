@@ -23,16 +23,29 @@ DType compute_type(const optim::PrecisionConfig& precision) {
   return DType::f32;
 }
 
+std::uint64_t total_steps(const Validated& run, const Job& job) {
+  if (run->batch.steps > 0 || run->batch.epochs == 0 || !job.train)
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(run->batch.steps, 0));
+  const data::Sampler sampler(job.train->samples(),
+                              static_cast<std::uint64_t>(run->batch.global_batch), run->model.seed);
+  return sampler.steps_per_epoch() * static_cast<std::uint64_t>(run->batch.epochs);
+}
+
 // All that may change a bit, as text; its hash is the key. Stage, buckets, overlap, prefetch,
 // recompute and threads are absent because they change none.
 std::string numerics_text(const Validated& run, const Job& job, const plan::Setup& setup) {
   const optim::PrecisionConfig& p = run->precision;
   const optim::OptimizerConfig& o = run->optimizer;
   const bool canonical = run->sharding.reduce_order == plan::ReduceOrder::canonical;
+  std::string network = job.description;
+  for (const model::ParamSpec& param : setup.model.params) {
+    network += fmt::format(" {}[{},{}]~{},{}", param.name, param.shape.rows, param.shape.cols,
+                           param.init.mean, param.init.stddev);
+  }
   const std::int64_t leaves = run->batch.grad_accum * setup.world();
-  std::string text = fmt::format("model {} seed {} dropout {} data {:016x} length {}\n",
-                                 job.description, run->model.seed, run->model.dropout,
-                                 job.train ? job.train->fingerprint() : 0, job.length);
+  std::string text =
+      fmt::format("model {} seed {} dropout {} data {:016x} length {}\n", network, run->model.seed,
+                  run->model.dropout, job.train ? job.train->fingerprint() : 0, job.length);
   text += fmt::format(
       "micro {} leaves {} world {} order {} reduce {}\n", run->batch.micro_batch, leaves,
       canonical ? 0 : setup.world(), canonical ? "canonical" : "fast",
@@ -43,6 +56,8 @@ std::string numerics_text(const Validated& run, const Job& job, const plan::Setu
   text += fmt::format("optimizer {} {} {} {} {} {} {} {} {} {} {}\n", static_cast<int>(o.optimizer),
                       o.lr, o.beta1, o.beta2, o.eps, o.weight_decay, o.decay_all, o.clip_grad_norm,
                       static_cast<int>(o.schedule), o.warmup_steps, o.min_lr_ratio);
+  if (o.schedule != optim::Schedule::constant)
+    text += fmt::format("steps {}\n", total_steps(run, job));
   return text + fmt::format("path {}\n", kernels::matmul_path(setup.model.target.compute));
 }
 
@@ -51,15 +66,7 @@ std::string key_of(const std::string& text) {
   return fmt::format("{:016x}{:016x}", one, mix(one ^ hash_name(text + "2")));
 }
 
-std::uint64_t total_steps(const Validated& run, const Job& job) {
-  if (run->batch.steps > 0 || run->batch.epochs == 0 || !job.train)
-    return static_cast<std::uint64_t>(std::max<std::int64_t>(run->batch.steps, 0));
-  const data::Sampler sampler(job.train->samples(),
-                              static_cast<std::uint64_t>(run->batch.global_batch), run->model.seed);
-  return sampler.steps_per_epoch() * static_cast<std::uint64_t>(run->batch.epochs);
-}
-
-void check_sequences(const Validated& run, const Job& job, int world) {
+void check_sequences(const Job& job, int world) {
   if (!job.train) return;
   if (job.train->samples() < static_cast<std::uint64_t>(world)) {
     throw ConfigError(
@@ -67,7 +74,6 @@ void check_sequences(const Validated& run, const Job& job, int world) {
                      "least one a rank",
                      world, job.train->samples(), job.length)});
   }
-  (void)run;
 }
 
 std::uint32_t eval_batches(const Validated& run, const Job& job, int world) {
@@ -80,9 +86,18 @@ std::uint32_t eval_batches(const Validated& run, const Job& job, int world) {
 
 }  // namespace
 
+std::string numerics_key(const Prepared& prepared, const model::Weights& weights) {
+  return key_of(fmt::format("{} weights {:016x}", prepared.policy_key, weights.fingerprint()));
+}
+
+std::unique_ptr<model::Weights> first_weights(const Validated& run, const Job& job,
+                                              const model::ModelSpec& spec) {
+  return job.weights ? job.weights(spec) : model::random_weights(run->model.seed);
+}
+
 Prepared prepare(const Validated& run, const Job& job, Rank rank) {
   const int world = run->ranks.ranks;
-  check_sequences(run, job, world);
+  check_sequences(job, world);
   Prepared prepared{plan::Plan{plan::Setup{{}, shard::Layout({}, 1, 1)}, {}, std::nullopt, {}, 0}};
   const int cores_a_rank = std::max(1, usable_cores() / world);
   prepared.threads = run->ranks.threads > 0 ? run->ranks.threads : cores_a_rank;
@@ -99,7 +114,7 @@ Prepared prepare(const Validated& run, const Job& job, Rank rank) {
   setup.grad_accum = static_cast<std::uint32_t>(run->batch.grad_accum);
   setup.sample = job.sample;
   setup.eval_batches = eval_batches(run, job, world);
-  prepared.numerics_key = key_of(numerics_text(run, job, setup));
+  prepared.policy_key = key_of(numerics_text(run, job, setup));
   prepared.steps = total_steps(run, job);
   prepared.plan = plan::make_plan(std::move(setup));
   return prepared;

@@ -43,9 +43,9 @@ class Training {
         observer_(observer),
         comm_(comm::local(local_rank())),
         engine_(parts(job)) {
-    const std::unique_ptr<model::Weights> weights = job.weights
-                                                        ? job.weights(prepared.plan.setup.model)
-                                                        : model::random_weights(run->model.seed);
+    const std::unique_ptr<model::Weights> weights =
+        first_weights(run, job, prepared.plan.setup.model);
+    if (observer != nullptr) key_ = numerics_key(prepared, *weights);
     engine_.initialise(*weights);
   }
 
@@ -62,6 +62,7 @@ class Training {
       if (observer_ != nullptr)
         observer_->stepped(result, std::chrono::duration<double>(now - last).count());
       judge(result);
+      if (result.step == 1) check_reserve();
       const auto every = static_cast<std::uint64_t>(run_->batch.eval_every);
       evaluated = every > 0 && result.step % every == 0 && evaluate();
       last = evaluated ? Clock::now() : now;
@@ -101,16 +102,19 @@ class Training {
   }
   void announce() {
     comm_->barrier({"start"});
-    const Bytes libraries = resident() > seat_.arena.size() ? resident() - seat_.arena.size() : 0;
-    if (libraries > prepared_.plan.runtime && !run_->output.quiet) {
-      log::warn(fmt::format("libraries hold {} at start, more than the {} set aside for them",
-                            format_bytes(libraries), format_bytes(prepared_.plan.runtime)));
-    }
     if (observer_ == nullptr) return;
-    RunStart start{prepared_, prepared_.plan.setup.model.parameters(), {}};
+    RunStart start{prepared_, key_, prepared_.plan.setup.model.parameters(), {}};
     for (int r = 0; r < comm_->world(); ++r)
       start.pids.push_back(seat_.control.ranks[static_cast<std::size_t>(r)].pid.load());
     observer_->started(start);
+  }
+  // The first step has called every kernel once: what libraries hold beside the arena is known now.
+  void check_reserve() {
+    const Bytes peak = peak_resident(),
+                libraries = peak - std::min<Bytes>(peak, seat_.arena.size());
+    if (libraries <= prepared_.plan.runtime) return;
+    log::warn(fmt::format("libraries hold {} beside the arena, more than the {} set aside for them",
+                          format_bytes(libraries), format_bytes(prepared_.plan.runtime)));
   }
   bool evaluate() {
     if (!prepared_.plan.evaluate) return false;
@@ -137,6 +141,7 @@ class Training {
   Observer* observer_;
   std::unique_ptr<comm::Communicator> comm_;
   engine::Engine engine_;
+  std::string key_;
 };
 
 }  // namespace

@@ -2,12 +2,12 @@
 
 #include "model/carver.hpp"
 #include "model/gpt2_blocks.hpp"
-#include "model/linear.hpp"
 #include "model/substream.hpp"
 #include "sherd/kernels/cross_entropy.hpp"
 #include "sherd/kernels/elementwise.hpp"
 #include "sherd/kernels/matmul.hpp"
 #include "sherd/kernels/norm_layer.hpp"
+#include "sherd/model/linear.hpp"
 
 namespace sherd::model {
 namespace {

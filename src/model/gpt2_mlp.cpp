@@ -2,11 +2,11 @@
 
 #include "model/carver.hpp"
 #include "model/gpt2_blocks.hpp"
-#include "model/linear.hpp"
 #include "model/rebuild.hpp"
 #include "model/substream.hpp"
 #include "sherd/kernels/elementwise.hpp"
 #include "sherd/kernels/norm_layer.hpp"
+#include "sherd/model/linear.hpp"
 
 namespace sherd::model {
 namespace {

@@ -1,4 +1,4 @@
-#include "model/linear.hpp"
+#include "sherd/model/linear.hpp"
 
 #include <algorithm>
 

@@ -3,9 +3,9 @@
 #include <cmath>
 
 #include "model/carver.hpp"
-#include "model/linear.hpp"
 #include "sherd/kernels/cross_entropy.hpp"
 #include "sherd/kernels/elementwise.hpp"
+#include "sherd/model/linear.hpp"
 
 namespace sherd::model {
 

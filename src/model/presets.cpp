@@ -4,9 +4,9 @@
 #include <array>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "sherd/base/errors.hpp"
+#include "sherd/base/suggest.hpp"
 #include "sherd/model/hugging_face.hpp"
 
 namespace sherd::model {
@@ -20,29 +20,13 @@ constexpr std::array all_presets{
     Preset{"gpt2-1558m", {48, 25, 1600, 6400, 50257, 1024}},
 };
 
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), 0u);
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i + 1);
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({replaced, row[j] + 1, diagonal + 1});
-    }
-  }
-  return row.back();
-}
-
 std::string unknown(const std::string& name) {
-  const auto nearest = std::ranges::min_element(
-      all_presets, {}, [&](const Preset& preset) { return edit_distance(name, preset.name); });
-  std::string text = "model: got '";
-  text += name;
-  text += "', which is no folder and no preset; did you mean ";
-  text += nearest->name;
-  text += "? Presets are";
-  for (const Preset& preset : all_presets) text.append(" ").append(preset.name);
+  std::vector<std::string> names;
+  for (const Preset& preset : all_presets) names.emplace_back(preset.name);
+  std::string text =
+      "model: got '" + name + "', which is no folder and no preset" + did_you_mean(name, names);
+  text += text.back() == '?' ? " Presets are" : "; presets are";
+  for (const std::string& one : names) text += " " + one;
   return text;
 }
 

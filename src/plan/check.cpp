@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <iterator>
+#include <map>
 #include <vector>
 
 #include "plan/draft.hpp"
@@ -25,35 +28,67 @@ void check_phases(const Program& program, std::vector<std::string>& problems) {
   if (at != program.steps.size()) problems.push_back("steps behind the last phase");
 }
 
+bool inside(const Access& access, const Buffer& buffer) {
+  return access.size > 0 && access.first < buffer.size && access.size <= buffer.size - access.first;
+}
+
 void check_ranges(const Program& program, std::vector<std::string>& problems) {
   for (std::size_t i = 0; i < program.steps.size(); ++i) {
     for (const Access& access : program.steps[i].accesses) {
       const Buffer& buffer = program.at(access.buffer);
-      if (access.size == 0 || access.first + access.size > buffer.size ||
-          access.first + access.size < access.first) {
+      if (!inside(access, buffer))
         problems.push_back(step_name(program, i) + " goes outside " + buffer.name);
-      }
     }
   }
 }
 
-// A transient is written before it is read, and inside one phase.
+// Bytes of a buffer that something wrote: disjoint runs, first to end.
+class Written {
+ public:
+  void add(Bytes first, Bytes end) {
+    auto run = runs_.upper_bound(first);
+    if (run != runs_.begin() && std::prev(run)->second >= first) --run;
+    while (run != runs_.end() && run->first <= end) {
+      first = std::min(first, run->first);
+      end = std::max(end, run->second);
+      run = runs_.erase(run);
+    }
+    runs_[first] = end;
+  }
+  [[nodiscard]] bool covers(Bytes first, Bytes end) const {
+    const auto run = runs_.upper_bound(first);
+    return run != runs_.begin() && std::prev(run)->second >= end;
+  }
+
+ private:
+  std::map<Bytes, Bytes> runs_;
+};
+
+// Every byte of a transient is written before it is read, and inside one phase.
 void check_lives(const Program& program, std::vector<std::string>& problems) {
   constexpr std::size_t unseen = ~std::size_t{0};
   std::vector<std::size_t> phase_of(program.buffers.size(), unseen);
+  std::vector<Written> written(program.buffers.size());
   for (std::size_t p = 0; p < program.phases.size(); ++p) {
     for (std::uint32_t i = program.phases[p].first; i < program.phases[p].last; ++i) {
       for (const Access& access : program.steps[i].accesses) {
-        std::size_t& phase = phase_of[index_of(access.buffer)];
-        const Buffer& buffer = program.at(access.buffer);
-        if (buffer.persistent) continue;
-        if (phase == unseen && access.mode != Mode::write)
+        const std::size_t id = index_of(access.buffer);
+        const Buffer& buffer = program.buffers[id];
+        if (buffer.persistent || !inside(access, buffer)) continue;
+        const Bytes end = access.first + access.size;
+        if (reads(access) && !written[id].covers(access.first, end)) {
           problems.push_back(step_name(program, i) + " reads " + buffer.name +
                              " before anything wrote it");
-        if (phase != unseen && phase != p)
-          problems.push_back(buffer.name + " crosses from phase " + program.phases[phase].name +
-                             " to " + program.phases[p].name);
-        phase = p;
+          written[id].add(access.first, end);  // said once
+        }
+        if (phase_of[id] != unseen && phase_of[id] != p)
+          problems.push_back(buffer.name + " crosses from phase " +
+                             program.phases[phase_of[id]].name + " to " + program.phases[p].name);
+        phase_of[id] = p;
+      }
+      for (const Access& access : program.steps[i].accesses) {
+        if (writes(access))
+          written[index_of(access.buffer)].add(access.first, access.first + access.size);
       }
     }
   }
@@ -69,7 +104,7 @@ Program checked(Program program, const char* pass) {
 
 Program passes(Program program, const Setup& setup) {
   program = checked(std::move(program), "emit");
-  program = checked(recompute(std::move(program), setup), "recompute");
+  if (program.name == "train") program = checked(recompute(std::move(program), setup), "recompute");
   program = checked(residency(std::move(program), setup), "residency");
   if (program.name == "train") program = checked(reduce(std::move(program), setup), "reduce");
   program = checked(update(std::move(program), setup), "update");

@@ -53,10 +53,12 @@ void rewrite(Program& program, Visit&& visit) {
   program.steps = std::move(steps);
 }
 
-/// Renames and resizes a persistent buffer; steps that took all of it take all of what is left.
+/// Renames and resizes a persistent buffer; updates that took all of it take all of what is left.
+/// Blocks that did so keep their size: theirs is a parameter that fills its bucket, not the bucket.
 inline void shrink(Program& program, BufferId id, std::string name, Bytes size) {
   Buffer& buffer = program.at(id);
   for (Step& step : program.steps) {
+    if (step.verb != Verb::update) continue;
     for (Access& access : step.accesses) {
       if (access.buffer == id && access.size == buffer.size) access.size = size;
     }

@@ -18,6 +18,8 @@ std::uint64_t padded_numel(const Unit& unit) {
 Layout::Layout(std::span<const Unit> units, std::uint64_t bucket_elements, int world)
     : world_(world) {
   expects(world >= 1, "Layout: got a world below 1");
+  for (const Unit& unit : units)
+    expects(!unit.numels.empty(), "Layout: unit " + unit.name + " has no parameters");
   std::vector<std::size_t> starts;  // units that open a bucket
   std::uint64_t held = 0;
   for (std::size_t u = 0; u < units.size(); ++u) {

@@ -70,7 +70,7 @@ inline std::string config_page() {
          "dynamic scale.\n"
          "* `--reduce-order canonical` implies `--reduce-every micro` and excludes `step` and "
          "`--grad-dtype bf16`.\n"
-         "* `--width` is a multiple of `--heads`; `--seq-len` is at most `--context`.\n";
+         "* `--heads` divides `--width`; `--seq-len` is at most `--context`.\n";
 }
 
 }  // namespace sherd::cli

@@ -16,7 +16,7 @@ namespace {
 
 const std::string no_bytes =
     R"({"peak":0,"runtime":0,"params":0,"grads":0,"optimizer":0,"activations":0,"comm":0,)"
-    R"("staging":0,"control":0})";
+    R"("staging":0,"control":0,"unused":0})";
 
 cli::MemoryTable some_bytes() {
   cli::MemoryTable table;
@@ -34,7 +34,7 @@ cli::MemoryTable some_bytes() {
 
 const std::string some_json =
     R"({"device":{"peak":28,"runtime":100,"params":1,"grads":2,"optimizer":3,"activations":4,)"
-    R"("comm":5,"staging":6,"control":7},"host":)" +
+    R"("comm":5,"staging":6,"control":7,"unused":0},"host":)" +
     no_bytes + R"(,"file":)" + no_bytes + "}";
 
 }  // namespace
@@ -124,11 +124,11 @@ TEST_CASE("a number that is not finite is null, any other reads back the same") 
 
 TEST_CASE("a log that cannot be written is refused before work, and nothing is created") {
   const ScratchFolder folder;
-  CHECK(cli::log_problem("").empty());
-  CHECK(cli::log_problem(folder.file("log")).empty());
+  CHECK(cli::write_problem("--log", "").empty());
+  CHECK(cli::write_problem("--log", folder.file("log")).empty());
   CHECK(folder.is_empty());
   const std::string nowhere = folder.file("none/log");
-  CHECK(cli::log_problem(nowhere) ==
+  CHECK(cli::write_problem("--log", nowhere) ==
         "--log: cannot write '" + nowhere + "': there is no folder '" + folder.file("none") + "'");
   CHECK_THROWS_AS(cli::EventLog{nowhere}, ConfigError);
   CHECK_THROWS_AS(cli::EventLog{folder.file("")}, ConfigError);

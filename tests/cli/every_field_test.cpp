@@ -42,7 +42,7 @@ const std::map<std::string, std::pair<std::string, std::string>> samples = {
     {"model", {"gpt2-124m", "\"gpt2-124m\""}},
     {"random_init", {"", "true"}},
     {"layers", {"3", "3"}},
-    {"heads", {"6", "6"}},
+    {"heads", {"8", "8"}},
     {"width", {"72", "72"}},
     {"ffn_width", {"288", "288"}},
     {"vocab_size", {"259", "259"}},
@@ -93,6 +93,7 @@ const std::map<std::string, std::pair<std::string, std::string>> samples = {
     {"memory_limit", {"2GiB", "\"2GiB\""}},
     {"host_memory_limit", {"9007199254740993", "9007199254740993"}},
     {"log", {"events.jsonl", "\"events.jsonl\""}},
+    {"trace", {"steps.json", "\"steps.json\""}},
     {"quiet", {"", "true"}},
     {"dry_run", {"", "true"}},
 };

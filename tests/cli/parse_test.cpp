@@ -67,10 +67,10 @@ TEST_CASE("each bad word on a command line is one problem, and all are listed to
       {"--optimizer Adamw",
        "--optimizer: got 'Adamw', need one of adamw, lion, sgd; did you mean adamw?"},
       {"--steps 1.5", "--steps: got '1.5', need an integer from 0 to 1000000000000000"},
-      {"--layers 12abc", "--layers: got '12abc', need an integer from 0 to 100000"},
-      {"--heads 0x10", "--heads: got '0x10', need an integer from 0 to 65536"},
+      {"--layers 12abc", "--layers: got '12abc', need an integer from 0 to 1024"},
+      {"--heads 0x10", "--heads: got '0x10', need an integer from 0 to 4096"},
       {"--width 99999999999999999999",
-       "--width: got '99999999999999999999', need an integer from 0 to 16777216"},
+       "--width: got '99999999999999999999', need an integer from 0 to 1048576"},
       {"--seed -1", "--seed: got '-1', need an integer of 0 or more"},
       {"--lr nan", "--lr: got 'nan', need a number of 0 or more"},
       {"--eps inf", "--eps: got 'inf', need a number above 0"},
@@ -81,7 +81,9 @@ TEST_CASE("each bad word on a command line is one problem, and all are listed to
        "--bucket-bytes: got '-4MiB', need a size of 1 byte or more, such as 512MiB"},
       {"--quiet=maybe", "--quiet: got 'maybe', need true or false"},
       {"--model gpt2-tniy",
-       "--model: got 'gpt2-tniy', need a preset or a folder; did you mean gpt2-tiny?"},
+       "--model: got 'gpt2-tniy', which is no folder and no preset; did you mean gpt2-tiny? "
+       "Presets "
+       "are gpt2-tiny gpt2-124m gpt2-355m gpt2-774m gpt2-1558m"},
       {"--prefetch 1 --prefetch 1", "--prefetch: given twice"},
       {"--decay-all --decay-all", "--decay-all: given twice"},
       {"--loss-scale dynamic", "--loss-scale: needs --precision fp16"},
@@ -114,6 +116,14 @@ TEST_CASE("a mistyped value is not reported a second time as a consequence") {
         "--zero-stage: got 9, need an integer from 0 to 3");
   CHECK(problems_of({}, train) ==
         "--steps: needed to train (or give --epochs)\n--data: needed to train");
+}
+
+TEST_CASE("sizes a preset cannot have are refused with the other problems, once each") {
+  CHECK(problems_of({"--heads", "5", "--lr", "-1"}) ==
+        "--lr: got -1, need a number of 0 or more\n--heads: got 5, need a divisor of width 128");
+  CHECK(problems_of({"--heads", "5", "--width", "72"}) ==
+        "--heads: got 5, need a divisor of --width 72");
+  CHECK(problems_of({"--layers", "-1"}) == "--layers: got -1, need an integer from 0 to 1024");
 }
 
 TEST_CASE("flags take sizes, signs, several paths and words that look like commands") {

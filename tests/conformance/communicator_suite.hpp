@@ -187,7 +187,7 @@ TEST_CASE("reduce_scatter in left order adds one rank after the other") {
   }
 }
 
-TEST_CASE("reduce_scatter rounds with the random bits of the element's place in full") {
+TEST_CASE("reduce_scatter rounds with the random bits that start where the caller says") {
   for (const int world : {1, 2, 3}) {
     all_pass({world, 8 * mib}, [](Seat& seat) {
       const int n = seat.comm.world();
@@ -196,12 +196,14 @@ TEST_CASE("reduce_scatter rounds with the random bits of the element's place in 
       const View full = seat.take(DType::bf16, k * n), shard = seat.take(DType::bf16, k);
       const auto term = [&](Rank r, std::int64_t i) { return 1.0 + double((i + r) % 128) / 128; };
       fill(full, [&](std::int64_t i) { return term(seat.comm.rank(), i); });
-      seat.comm.reduce_scatter({.full = full, .shard = shard, .round = &round}, {"rounded"});
+      const std::int64_t first = seat.comm.rank() * k;
+      seat.comm.reduce_scatter(
+          {.full = full, .shard = shard, .round = &round, .first = std::uint64_t(first)},
+          {"rounded"});
 
       std::vector<bfloat16> each(static_cast<std::size_t>(k)), want(each.size());
       std::vector<std::vector<bfloat16>> all;
       std::vector<const std::byte*> sources;
-      const std::int64_t first = seat.comm.rank() * k;
       for (Rank r = 0; r < n; ++r) {
         for (std::int64_t i = 0; i < k; ++i) {
           each[static_cast<std::size_t>(i)] = to_bfloat16(float(term(r, first + i)));

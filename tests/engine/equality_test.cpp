@@ -89,7 +89,7 @@ Bits bits_of(const launch::RunConfig& config) {
   ThreadRanks ranks(run);
   const std::vector<RankResult> results = train(ranks);
   check_bytes(ranks, results);
-  Bits bits{results[0].hash, ranks.prepared(0).numerics_key, {}};
+  Bits bits{results[0].hash, ranks.prepared(0).policy_key, {}};
   for (const engine::StepResult& step : results[0].steps) {
     CHECK_FALSE(step.skipped);
     for (const double x : {step.loss, step.grad_norm, step.loss_scale})

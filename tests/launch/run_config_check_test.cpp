@@ -83,7 +83,7 @@ TEST_CASE("each number out of its range is one problem, and all are listed toget
        "--min-lr-ratio: got 1.5, need a number from 0 to 1"},
       {[](RunConfig& c) { c.model.dropout = 1; }, "--dropout: got 1, need a number in [0, 1)"},
       {[](RunConfig& c) { c.model.layers = -1; },
-       "--layers: got -1, need an integer from 0 to 100000"},
+       "--layers: got -1, need an integer from 0 to 1024"},
       {[](RunConfig& c) {
          c.precision.loss_scale_window = 0;
          c.precision.precision = optim::Precision::fp16;
@@ -105,7 +105,7 @@ TEST_CASE("settings that exclude each other are refused") {
          c.model.heads = 5;
          c.model.width = 72;
        },
-       "--width: got 72, need a multiple of --heads 5"},
+       "--heads: got 5, need a divisor of --width 72"},
       {[](RunConfig& c) {
          c.model.context = 32;
          c.data.seq_len = 33;

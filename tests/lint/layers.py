@@ -6,7 +6,7 @@ import tree
 
 ROWS = (("base",), ("device", "shard", "io"), ("memory", "kernels"), ("comm",),
         ("model", "optim", "data"), ("plan", "checkpoint"), ("engine",), ("launch",),
-        ("cli", "bench"))
+        ("bench",), ("cli",))
 ROW_OF = {module: row for row, modules in enumerate(ROWS) for module in modules}
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 GPU = re.compile(r"(cuda|cublas|cudnn|cufft|curand|cusparse|nvrtc|nvToolsExt|nvtx|nccl|cub/|thrust/|cooperative_groups)")

@@ -37,7 +37,7 @@ if command -v clang-tidy >/dev/null && [[ -r build/release/compile_commands.json
   mapfile -t tidied < <(printf '%s\n' "$changed" | sed '/^$/d' | head -n 40)
   if ((${#tidied[@]} > 0)); then
     lint clang-tidy xargs -P 2 -n 1 timeout 120 \
-      clang-tidy --quiet --warnings-as-errors='*' -p build/release <<<"$(printf '%s\n' "${tidied[@]}")"
+      clang-tidy --quiet --extra-arg=-Wno-unknown-warning-option --warnings-as-errors='*' -p build/release <<<"$(printf '%s\n' "${tidied[@]}")"
   fi
 fi
 

@@ -11,7 +11,8 @@
 
 namespace sherd::bench {
 
-enum class Work : std::uint8_t { bytes, flops };
+/// `held`: bytes that stay; the rate of making them says little, so the table shows the bytes.
+enum class Work : std::uint8_t { bytes, flops, held };
 using Extra = std::pair<std::string, std::variant<std::int64_t, double, std::string>>;
 
 /// `work` is what one pass must at least move or compute; `bound` is the same unit a second,

@@ -28,9 +28,9 @@ class EventLog {
   std::ofstream file_;
 };
 
-/// Why EventLog could not write to `path`, as a problem of `--log`; empty when it could. Creates
-/// nothing.
-[[nodiscard]] std::string log_problem(const std::string& path);
+/// Why the file of `flag` could not be written; empty when it could, or when there is no path.
+/// Creates nothing.
+[[nodiscard]] std::string write_problem(std::string_view flag, const std::string& path);
 
 /// `{"device":{"peak":…,…},"host":…,"file":…}`, the same in `plan --json`, `start` and `end`.
 [[nodiscard]] std::string to_json(const MemoryTable& table);

@@ -14,4 +14,8 @@ namespace sherd::cli {
 /// **Errors** as exit codes of CLI.md, each said on stderr.
 int train(const launch::Validated& run, const std::function<launch::Job()>& make_job);
 
+/// The same for a config as the flags left it, resolved here and given to `make_job`.
+int train(const launch::RunConfig& config,
+          const std::function<launch::Job(const launch::Validated&)>& make_job);
+
 }  // namespace sherd::cli

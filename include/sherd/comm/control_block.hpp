@@ -27,8 +27,8 @@ static_assert(sizeof(MemberRecord) == 128);
 
 /// Where one rank of the run is, for messages.
 struct alignas(64) RankRecord {
-  std::atomic<std::int64_t> step;     // 0: before the first
-  std::atomic<std::uint32_t> member;  // 1 + record of its latest collective; 0: none yet
+  std::atomic<std::int64_t> step;       // 0: before the first
+  std::atomic<std::uint32_t> member;    // 1 + record of its latest collective; 0: none yet
   std::atomic<std::int32_t> pid;        // of its process; all ranks know after the first collective
   std::atomic<std::uint64_t> rss_peak;  // bytes, told at the end
 };

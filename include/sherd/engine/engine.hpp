@@ -18,9 +18,9 @@ namespace sherd::engine {
 /// What a run needs beside its plan. Everything borrowed outlives the engine.
 struct EngineParts {
   Model& model;
-  plan::Plan plan;  // of this rank
-  std::array<std::span<std::byte>, memory::tiers> arenas;
-  comm::Communicator& comm;  // over the device arena
+  plan::Plan plan;                                         // of this rank
+  std::array<std::span<std::byte>, memory::tiers> arenas;  // zeroed
+  comm::Communicator& comm;                                // over the device arena
   AbortWord& abort;
   const data::Source& train;
   const data::Source* validate = nullptr;

@@ -30,19 +30,37 @@ struct Job {
 /// **Errors** ConfigError for the network's numbers, DataError for files.
 [[nodiscard]] Job zoo_job(const Validated& run);
 
+struct TableOptions {
+  std::int64_t labels = 1;  // the last columns
+  std::string description;  // of the network, as in Job
+};
+/// A job without a model yet: the tables (CSV) of `--data` and `--val-data`, one row a sequence.
+///
+/// **Errors** ConfigError for more than one table each, `--seq-len`, or columns that differ;
+/// DataError for files.
+[[nodiscard]] Job table_job(const Validated& run, TableOptions options);
+
 /// What flags, job and machine come to.
 struct Prepared {
   plan::Plan plan;  // of one rank
   int threads = 1;
   bool overlap = false;
   std::uint64_t steps = 0;
-  std::string numerics_key{};
+  std::string policy_key{};  // the numerics key but for the first weights
 };
 
 /// Declares, lays out, plans. Pure but for the machine's core count.
 ///
 /// **Errors** ConfigError: more ranks than sequences, a sequence longer than the context, …
 [[nodiscard]] Prepared prepare(const Validated& run, const Job& job, Rank rank);
+
+/// Where parameters start from: the job's own, or random by seed.
+[[nodiscard]] std::unique_ptr<model::Weights> first_weights(const Validated& run, const Job& job,
+                                                            const model::ModelSpec& spec);
+
+/// Hash of everything that may change a bit; equal keys give equal parameters. Reads all weights of
+/// a folder.
+[[nodiscard]] std::string numerics_key(const Prepared& prepared, const model::Weights& weights);
 
 /// Planned bytes where most are live, by tier.
 struct Limits {

@@ -12,6 +12,7 @@ namespace sherd::launch {
 
 struct RunStart {
   const Prepared& prepared;
+  std::string numerics_key;
   std::uint64_t parameters = 0;
   std::vector<std::int64_t> pids;  // by rank
 };

@@ -16,6 +16,7 @@ namespace sherd::launch {
 
 struct OutputConfig {
   std::string log;       // JSON lines, one event each
+  std::string trace;     // Chrome trace of rank 0
   bool quiet = false;    // no progress, only warnings
   bool dry_run = false;  // print the plan, then stop
 };

@@ -42,7 +42,7 @@ enum class Activation : std::uint8_t { none, gelu };
 /// out = activation(in·weight + bias), weight [in, out].
 class Linear final : public Block {
  public:
-  Linear(std::int64_t in, std::int64_t out, Activation activation)
+  Linear(std::int64_t in, std::int64_t out, Activation activation = Activation::none)
       : in_(in), out_(out), activation_(activation) {}
   void declare(Declare& d) const override;
   void forward(const Forward& f) override;

@@ -12,7 +12,8 @@ namespace sherd::model {
 class Weights {
  public:
   virtual ~Weights() = default;
-  /// Fills `out` with elements [first, first + out.size()) of `param`.
+  /// Fills `out` with elements [first, first + out.size()) of `param`; from any thread, several at
+  /// once.
   virtual void read(const ParamSpec& param, std::uint64_t first, std::span<float> out) const = 0;
   /// Changes when any value does; part of the numerics key. May read everything once.
   [[nodiscard]] virtual std::uint64_t fingerprint() const = 0;

@@ -33,21 +33,27 @@ inline void philox_blocks(Philox rng, std::uint64_t first, std::int64_t count, s
   const auto m0 = hn::BitCast(half, hn::Set(d, 0xD2511F53u));
   const auto m1 = hn::BitCast(half, hn::Set(d, 0xCD9E8D57u));
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  hn::Vec<decltype(d)> keys[20];
+  for (std::uint32_t round = 0; round < 10; ++round) {
+    const auto k0 = static_cast<std::uint32_t>(rng.key) + round * 0x9E3779B9u;
+    const auto k1 = static_cast<std::uint32_t>(rng.key >> 32) + round * 0xBB67AE85u;
+    keys[2 * round] = hn::Set(d, k0);
+    keys[2 * round + 1] = hn::Set(d, k1);
+  }
+  auto counter = hn::Iota(d, first);
   for (std::int64_t i = 0; i < count; i += lanes) {
-    auto c0 = hn::Iota(d, first + static_cast<std::uint64_t>(i));
+    auto c0 = counter;
+    counter = counter + hn::Set(d, static_cast<std::uint64_t>(lanes));
     auto c1 = hn::ShiftRight<32>(c0);
     auto c2 = hn::Set(d, rng.stream & 0xffffffffu);
     auto c3 = hn::Set(d, rng.stream >> 32);
-    auto k0 = static_cast<std::uint32_t>(rng.key), k1 = static_cast<std::uint32_t>(rng.key >> 32);
     for (int round = 0; round < 10; ++round) {
       const auto a = hn::MulEven(hn::BitCast(half, c0), m0);
       const auto b = hn::MulEven(hn::BitCast(half, c2), m1);
-      c0 = hn::Xor(hn::Xor(hn::ShiftRight<32>(b), c1), hn::Set(d, k0));
-      c2 = hn::Xor(hn::Xor(hn::ShiftRight<32>(a), c3), hn::Set(d, k1));
+      c0 = hn::Xor(hn::ShiftRight<32>(b), hn::Xor(c1, keys[2 * round]));
+      c2 = hn::Xor(hn::ShiftRight<32>(a), hn::Xor(c3, keys[2 * round + 1]));
       c1 = b;
       c3 = a;
-      k0 += 0x9E3779B9u;
-      k1 += 0xBB67AE85u;
     }
     const auto front = hn::Or(hn::And(c0, low), hn::ShiftLeft<32>(c1));
     const auto back = hn::Or(hn::And(c2, low), hn::ShiftLeft<32>(c3));

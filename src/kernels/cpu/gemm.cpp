@@ -36,11 +36,31 @@ void gemm(const Gemm& call) {
   }
 }
 
+namespace {
+
+// Kernels, and so bits, differ between instruction sets.
+std::string isa_name(dnnl_cpu_isa_t isa) {
+  switch (isa) {
+    case dnnl_cpu_isa_sse41:
+      return "SSE4.1";
+    case dnnl_cpu_isa_avx:
+      return "AVX";
+    case dnnl_cpu_isa_avx2:
+      return "AVX2";
+    case dnnl_cpu_isa_avx512_core:
+      return "AVX-512";
+    default:
+      return "ISA " + std::to_string(static_cast<int>(isa));
+  }
+}
+
+}  // namespace
+
 std::string_view gemm_library() {
   static const std::string name = [] {
     const dnnl_version_t* version = dnnl_version();
     return "oneDNN " + std::to_string(version->major) + '.' + std::to_string(version->minor) + '.' +
-           std::to_string(version->patch);
+           std::to_string(version->patch) + " (" + isa_name(dnnl_get_effective_cpu_isa()) + ")";
   }();
   return name;
 }

@@ -1,9 +1,9 @@
-#include "cli/suggest.hpp"
+#include "sherd/base/suggest.hpp"
 
 #include <algorithm>
 #include <vector>
 
-namespace sherd::cli {
+namespace sherd {
 namespace {
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
@@ -54,4 +54,4 @@ std::string did_you_mean(std::string_view word, std::span<const std::string> can
   return {};
 }
 
-}  // namespace sherd::cli
+}  // namespace sherd

@@ -1,10 +1,10 @@
-#include "cli/suggest.hpp"
+#include "sherd/base/suggest.hpp"
 
 #include <doctest/doctest.h>
 
 #include <vector>
 
-using namespace sherd::cli;
+using namespace sherd;
 
 TEST_CASE("an edit distance counts insertions, deletions, changes and swaps") {
   CHECK(edit_distance("", "abc") == 3);

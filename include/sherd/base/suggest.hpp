@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-namespace sherd::cli {
+namespace sherd {
 
 /// "; did you mean X?" for the nearest candidate (edit distance with swaps, else the first that
 /// `word` is a part of); empty when none is near.
@@ -14,4 +14,4 @@ namespace sherd::cli {
 /// Insertions, deletions, changes and swaps of neighbours that turn `a` into `b`, ignoring case.
 [[nodiscard]] std::size_t edit_distance(std::string_view a, std::string_view b);
 
-}  // namespace sherd::cli
+}  // namespace sherd

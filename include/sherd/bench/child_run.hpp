@@ -1,0 +1,37 @@
+#pragma once
+// `sherd train` in a process of its own, told by its log: what a user would see.
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "sherd/base/units.hpp"
+
+namespace sherd::bench {
+
+/// Where child processes come from and may write; whoever may read the environment fills it.
+struct Children {
+  std::string program = "/proc/self/exe";  // a `sherd`
+  std::vector<std::string> environment{};  // "NAME=value" each
+  std::filesystem::path folder{};          // for logs and data; not cleared here
+};
+
+struct ChildRun {
+  double seconds_to_first_step = 0;  // from the start of the process
+  std::vector<double> step_seconds{};
+  std::vector<double> losses{};
+  std::string parameters_hash{};
+  Bytes planned = 0, measured = 0, runtime = 0;  // of the device tier, a rank
+  Bytes rss_peak = 0;                            // of the largest rank
+};
+
+/// Runs `sherd train` with `flags` to its end.
+///
+/// **Order** the child is killed when the calling thread ends.
+/// **Errors** Error when it cannot start, ends with another code than 0, or leaves half a log.
+[[nodiscard]] ChildRun train_in_child(const Children& children,
+                                      const std::vector<std::string>& flags);
+
+/// A file of `count` pseudo-random bytes in the folder, the same every time; made once.
+[[nodiscard]] std::string sample_text(const Children& children, std::int64_t count);
+
+}  // namespace sherd::bench

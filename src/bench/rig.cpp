@@ -1,0 +1,98 @@
+#include "bench/rig.hpp"
+
+#include "sherd/model/presets.hpp"
+
+namespace sherd::bench {
+namespace {
+
+constexpr std::uint64_t seed = 0;
+
+launch::Validated validated(const RunShape& shape, const std::string& data) {
+  launch::RunConfig config = config_of(shape);
+  config.data.data = {data};
+  config.batch.steps = 1 << 20;
+  return launch::resolve(std::move(config));
+}
+
+}  // namespace
+
+const char* name_of(optim::Precision precision) {
+  switch (precision) {
+    case optim::Precision::bf16:
+      return "bf16";
+    case optim::Precision::fp16:
+      return "fp16";
+    default:
+      return "fp32";
+  }
+}
+
+launch::RunConfig config_of(const RunShape& shape) {
+  launch::RunConfig config;
+  config.model.model = shape.model;
+  config.model.seed = seed;
+  config.data.seq_len = shape.seq_len;
+  config.batch.micro_batch = shape.micro_batch;
+  config.ranks.ranks = shape.ranks;
+  config.ranks.threads = shape.threads;
+  config.sharding.zero_stage = shape.zero_stage;
+  config.precision.precision = shape.precision;
+  return config;
+}
+
+std::vector<std::string> flags_of(const RunShape& shape, const std::string& data, int steps) {
+  const auto text = [](auto number) { return std::to_string(number); };
+  return {"--model",       shape.model,
+          "--seed",        text(seed),
+          "--data",        data,
+          "--steps",       text(steps),
+          "--seq-len",     text(shape.seq_len),
+          "--micro-batch", text(shape.micro_batch),
+          "--ranks",       text(shape.ranks),
+          "--threads",     text(shape.threads),
+          "--zero-stage",  text(shape.zero_stage),
+          "--precision",   name_of(shape.precision)};
+}
+
+std::vector<GemmShape> products_of(const RunShape& shape) {
+  const model::Gpt2Config net = model::resolve(config_of(shape).model);
+  const std::int64_t rows = shape.micro_batch * shape.seq_len, width = net.width;
+  std::vector<GemmShape> all;
+  const auto add = [&](std::int64_t in, std::int64_t out, std::int64_t times) {
+    all.push_back({.m = rows, .n = out, .k = in, .times = times});
+    all.push_back({.m = rows, .n = in, .k = out, .transpose_b = true, .times = times});
+    all.push_back({.m = in, .n = out, .k = rows, .transpose_a = true, .times = times});
+  };
+  add(width, 3 * width, net.layers);
+  add(width, width, net.layers);
+  add(width, net.ffn_width, net.layers);
+  add(net.ffn_width, width, net.layers);
+  add(width, net.vocab_size, 1);
+  return all;
+}
+
+Rig::Rig(const RunShape& shape, const std::string& data)
+    : run_(validated(shape, data)),
+      job_(launch::zoo_job(run_)),
+      prepared_(launch::prepare(run_, job_, 0)),
+      arena_(memory::Arena::anonymous(prepared_.plan.memory.arena[0])),
+      control_(comm::ControlBlock::create(1)),
+      comm_(comm::local({&*control_, 0, arena_.bytes(), nullptr, std::chrono::seconds(60)})) {
+  engine::EngineParts parts{.model = job_.model,
+                            .plan = prepared_.plan,
+                            .arenas = {},
+                            .comm = *comm_,
+                            .abort = control_->abort,
+                            .train = *job_.train};
+  parts.arenas[0] = arena_.bytes();
+  parts.precision = run_->precision;
+  parts.optimizer = run_->optimizer;
+  parts.seed = seed;
+  parts.total_steps = prepared_.steps;
+  parts.threads = prepared_.threads;
+  parts.trace = &trace_;
+  engine_ = std::make_unique<engine::Engine>(std::move(parts));
+  engine_->initialise(*model::random_weights(seed));
+}
+
+}  // namespace sherd::bench
