@@ -42,8 +42,8 @@ void Progress::block(std::uint64_t ticket, const AbortWord& abort) const {
   }
 }
 
-LaneWorker::LaneWorker(std::string_view name, Task task, AbortWord& abort)
-    : task_(std::move(task)), abort_(abort), ring_(capacity) {
+LaneWorker::LaneWorker(std::string_view name, Task task, AbortWord& abort, std::string who)
+    : task_(std::move(task)), abort_(abort), who_(std::move(who)), ring_(capacity) {
   thread_ = std::thread([this] { serve(); });
   pthread_setname_np(thread_.native_handle(), std::string(name.substr(0, 15)).c_str());
 }
@@ -88,7 +88,7 @@ void LaneWorker::attempt(const Entry& entry) noexcept {
   try {
     task_(entry.step, entry.ticket);
   } catch (const std::exception& error) {
-    fail(exit_code(error), error.what());
+    fail(exit_code(error), who_ + error.what());
   } catch (...) {
     fail(1, "a lane's task threw something that is no std::exception");
   }

@@ -49,9 +49,9 @@ struct Engine::State {
         loader(parts.train, sampler, parts.plan.setup.model.rows.rows),
         runner({parts, parts.plan.train, loader, decide, compute, net_stream()}) {
     if (parts.plan.evaluate) prepare_evaluation();
-    executor.emplace(
-        Executor::Parts{parts.plan.train, runner, parts.arenas, ledger, parts.abort, parts.trace},
-        parts.lanes);
+    executor.emplace(Executor::Parts{parts.plan.train, runner, parts.arenas, ledger, parts.abort,
+                                     parts.trace, parts.comm.rank()},
+                     parts.lanes);
     control = find(parts.plan.train, "control").as<optim::Control>();
   }
 
@@ -63,7 +63,7 @@ struct Engine::State {
     eval_runner.emplace(
         Runner::Parts{parts, *parts.plan.evaluate, *eval_loader, decide, compute, net_stream()});
     eval_executor.emplace(Executor::Parts{*parts.plan.evaluate, *eval_runner, parts.arenas, ledger,
-                                          parts.abort, parts.trace},
+                                          parts.abort, parts.trace, parts.comm.rank()},
                           parts.lanes);
   }
 

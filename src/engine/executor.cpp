@@ -1,7 +1,9 @@
 #include "sherd/engine/executor.hpp"
 
 #include <algorithm>
+#include <string>
 
+#include "sherd/base/errors.hpp"
 #include "sherd/base/poison.hpp"
 
 namespace sherd::engine {
@@ -50,11 +52,19 @@ void Executor::start_workers() {
       perform(s, rings_[lane][ticket % ring_size], static_cast<device::Lane>(lane), ticket);
     };
     workers_[lane] =
-        std::make_unique<device::LaneWorker>(device::name_of(step.lane), task, parts_.abort);
+        std::make_unique<device::LaneWorker>(device::name_of(step.lane), task, parts_.abort,
+                                             "rank " + std::to_string(parts_.rank) + ": ");
   }
 }
 
-void Executor::run(std::uint64_t step) {
+// A lane's own failure tells more than the abort that it caused.
+void Executor::rethrow() {
+  for (const std::unique_ptr<device::LaneWorker>& worker : workers_) {
+    if (worker) worker->rethrow();
+  }
+}
+
+void Executor::run(std::uint64_t step) try {
   Moment moment{step, 0};
   for (const plan::Phase& phase : parts_.scheduled.program.phases) {
     const bool micro = phase.name != "update" && phase.name != "report";
@@ -63,6 +73,9 @@ void Executor::run(std::uint64_t step) {
       moment.micro += micro ? 1 : 0;
     }
   }
+} catch (const CommError&) {
+  rethrow();
+  throw;
 }
 
 void Executor::issue(std::uint32_t step, const Moment& moment) {
@@ -133,8 +146,8 @@ void Executor::drain() {
     if (!workers_[lane]) continue;
     try {
       progress_[lane].block(issued_[lane], parts_.abort);
-    } catch (...) {
-      workers_[lane]->rethrow();
+    } catch (const CommError&) {
+      rethrow();
       throw;
     }
   }

@@ -55,8 +55,6 @@ class ThreadRanks {
       jobs_.push_back(run.job(rank));
       prepared_.push_back(launch::prepare(validated_, jobs_.back(), rank));
       if (run.adjust) run.adjust(prepared_.back().plan, rank);
-      arenas_.push_back(
-          memory::Arena::anonymous(prepared_.back().plan.memory.arena[0] + run.slack));
     }
   }
 
@@ -67,6 +65,9 @@ class ThreadRanks {
   /// `play` on each rank's thread; an exception fails the run, as a rank process does.
   Ending each(const std::function<void(Rank, comm::ControlBlock&)>& play) {
     const comm::ControlMapping control = comm::ControlBlock::create(world());
+    arenas_.clear();  // an engine starts in zeroed memory
+    for (const launch::Prepared& prepared : prepared_)
+      arenas_.push_back(memory::Arena::anonymous(prepared.plan.memory.arena[0] + run_.slack));
     Ending ending{std::vector<std::exception_ptr>(at(world())), {}};
     const auto guarded = [&](Rank rank) {
       try {

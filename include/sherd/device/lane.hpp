@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <string>
 #include <string_view>
 #include <thread>
 #include <vector>
@@ -33,12 +34,13 @@ class Progress {
 /// One worker thread that takes tasks in order from a bounded ring. Tasks are plain indices.
 ///
 /// **Order** the destructor runs what was pushed before it joins.
-/// **Errors** the first exception of a task sets `abort` with its exit code, is kept, and is
-/// rethrown by `rethrow`; later tasks are dropped, and who waits for them learns it from `abort`.
+/// **Errors** the first exception of a task sets `abort` with its exit code and `who` before its
+/// text, is kept, and is rethrown by `rethrow`; later tasks are dropped, and who waits for them
+/// learns it from `abort`.
 class LaneWorker {
  public:
   using Task = std::function<void(std::uint32_t step, std::uint64_t ticket)>;
-  LaneWorker(std::string_view name, Task task, AbortWord& abort);
+  LaneWorker(std::string_view name, Task task, AbortWord& abort, std::string who = {});
   ~LaneWorker();
   LaneWorker(const LaneWorker&) = delete;
   LaneWorker& operator=(const LaneWorker&) = delete;
@@ -60,6 +62,7 @@ class LaneWorker {
   static constexpr std::uint32_t capacity = 1024;
   Task task_;
   AbortWord& abort_;
+  std::string who_;
   std::vector<Entry> ring_;
   std::atomic<std::uint32_t> head_{0}, tail_{0};  // taken, pushed
   std::atomic<bool> failed_{false};

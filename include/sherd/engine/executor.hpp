@@ -46,6 +46,7 @@ class Executor {
     memory::Ledger& ledger;
     AbortWord& abort;
     Trace* trace = nullptr;
+    Rank rank = 0;  // who failed, in the cause that all ranks read
   };
   Executor(const Parts& parts, Lanes lanes);
   ~Executor();
@@ -63,6 +64,7 @@ class Executor {
   void call(std::uint32_t step, const Moment& moment);
   void guard(std::uint32_t step, bool open) const;
   void start_workers();
+  void rethrow();
 
   Parts parts_;
   Lanes lanes_;

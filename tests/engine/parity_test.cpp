@@ -1,0 +1,107 @@
+// Training through the engine against PyTorch's fp64 numbers
+// (tests/fixtures/gpt2_parity/README.md).
+#include <doctest/doctest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "sherd/model/hugging_face.hpp"
+#include "support/thread_ranks.hpp"
+
+using namespace sherd;
+using namespace sherd::test;
+using nlohmann::json;
+
+namespace {
+
+const std::string folder = SHERD_FIXTURES "/gpt2_parity";
+
+json expected() { return json::parse(std::ifstream(folder + "/expected.json")); }
+
+launch::RunConfig parity_config(int world, int stage) {
+  launch::RunConfig config;
+  config.model.model = folder;
+  config.data.data = {folder + "/tokens.npy"};
+  config.data.seq_len = 16;
+  config.ranks.ranks = world;
+  config.ranks.threads = 1;
+  config.batch.global_batch = 4;
+  config.batch.steps = 8;
+  config.sharding.zero_stage = stage;
+  config.sharding.bucket_bytes = 1;
+  const json optimizer = expected()["optimizer"];
+  config.optimizer.lr = optimizer["lr"].get<double>();
+  config.optimizer.beta1 = optimizer["beta1"].get<double>();
+  config.optimizer.beta2 = optimizer["beta2"].get<double>();
+  config.optimizer.eps = optimizer["eps"].get<double>();
+  config.optimizer.weight_decay = optimizer["weight_decay"].get<double>();
+  return config;
+}
+
+/// The four windows with labels of their own.
+class FixtureRows final : public data::Source {
+ public:
+  explicit FixtureRows(const json& labels) : inputs_(expected()["inputs"]), labels_(labels) {}
+  std::uint64_t samples() const override { return 4; }
+  data::SampleShape shape() const override { return {16, DType::i32, 16, DType::i32}; }
+  void read(std::uint64_t sample, View inputs, View labels) const override {
+    for (std::size_t i = 0; i < 16; ++i) {
+      inputs.as<std::int32_t>()[i] = inputs_[sample][i].get<std::int32_t>();
+      labels.as<std::int32_t>()[i] = labels_[sample][i].get<std::int32_t>();
+    }
+  }
+  std::uint64_t fingerprint() const override { return 1; }
+
+ private:
+  json inputs_, labels_;
+};
+
+ThreadRun run_of(const launch::RunConfig& config) {
+  return {.config = config,
+          .job = [config](Rank) { return launch::zoo_job(launch::resolve(config)); }};
+}
+
+void check_trace(const ThreadRun& run, const json& steps) {
+  ThreadRanks ranks(run);
+  for (const RankResult& result : train(ranks)) {
+    REQUIRE(result.steps.size() == steps.size());
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      CAPTURE(i);
+      CHECK(result.steps[i].loss == doctest::Approx(steps[i]["loss"].get<double>()).epsilon(2e-4));
+      CHECK(result.steps[i].grad_norm ==
+            doctest::Approx(steps[i]["grad_norm"].get<double>()).epsilon(2e-4));
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("eight steps of AdamW follow PyTorch's loss and gradient norm at any stage") {
+  const json steps = expected()["trace"]["steps"];
+  check_trace(run_of(parity_config(1, 0)), steps);
+  for (const int stage : {0, 1, 2, 3}) check_trace(run_of(parity_config(2, stage)), steps);
+}
+
+TEST_CASE("eight steps with clipping follow PyTorch's") {
+  const json want = expected()["trace_clipped"];
+  for (const int world : {1, 2}) {
+    launch::RunConfig config = parity_config(world, 3);
+    config.optimizer.clip_grad_norm = want["clip_grad_norm"].get<double>();
+    check_trace(run_of(config), want["steps"]);
+  }
+}
+
+TEST_CASE("masked labels leave PyTorch's mean over the rest, on even and uneven ranks") {
+  const json want = expected()["masked"];
+  for (const int world : {1, 2, 4}) {
+    launch::RunConfig config = parity_config(world, 3);
+    config.batch.steps = 1;
+    ThreadRun run = run_of(config);
+    run.job = [config, want](Rank) {
+      launch::Job job = launch::zoo_job(launch::resolve(config));
+      job.train = std::make_unique<FixtureRows>(want["labels"]);
+      return job;
+    };
+    check_trace(run, json::array({{{"loss", want["loss"]}, {"grad_norm", want["grad_norm"]}}}));
+  }
+}
