@@ -156,7 +156,8 @@ void Runner::bind_param(const Step& step, const Access& access, Bound& bound) co
     bound.gaps.push_back(std::span(values.data, access.size).subspan(values.bytes()));
 }
 
-// An update tile, cut where weight decay changes. Padding belongs to the parameter before it.
+// An update tile by parameters, because weight decay changes between them. Padding stays zero
+// untouched.
 void Runner::bind_segments(const Step& step, Bound& bound) const {
   const plan::Setup& setup = parts_.engine.plan.setup;
   const optim::OptimizerConfig& optimizer = parts_.engine.optimizer;
@@ -172,9 +173,7 @@ void Runner::bind_segments(const Step& step, Bound& bound) const {
   whole.beta2 = static_cast<float>(optimizer.beta2);
   whole.eps = static_cast<float>(optimizer.eps);
   whole.scalars = &bound.control->update;
-  const shard::Range all{0, setup.layout.buckets()[step.subject].numel};
-  const shard::Range owned = setup.shard_optimizer ? setup.layout.shard(step.subject, rank_) : all;
-  const shard::Range tile = shard::Layout::tiles(owned)[step.tile];
+  const shard::Range tile = shard::Layout::tiles(setup.held(step.subject))[step.tile];
   const auto cut = [](View v, std::uint64_t first, std::uint64_t count) {
     if (!v) return v;
     return View{v.data + first * size_of(v.type), {1, static_cast<std::int64_t>(count)}, v.type};

@@ -67,10 +67,9 @@ void Executor::rethrow() {
 void Executor::run(std::uint64_t step) try {
   Moment moment{step, 0};
   for (const plan::Phase& phase : parts_.scheduled.program.phases) {
-    const bool micro = phase.name != "update" && phase.name != "report";
     for (std::uint32_t round = 0; round < phase.repeat; ++round) {
       for (std::uint32_t i = phase.first; i < phase.last; ++i) issue(i, moment);
-      moment.micro += micro ? 1 : 0;
+      moment.micro += phase.turn == plan::Turn::after ? 0 : 1;
     }
   }
 } catch (const CommError&) {

@@ -74,8 +74,7 @@ void load_weights(const plan::Plan& plan, const Arenas& arenas, const model::Wei
   for (std::size_t b = 0; b < setup.layout.buckets().size(); ++b) {
     const Home stored = home(plan, arenas, "p", b);
     const Home master = setup.formats.master ? home(plan, arenas, "master", b) : stored;
-    const shard::Range all{0, setup.layout.buckets()[b].numel};
-    const shard::Range owned = setup.shard_optimizer ? setup.layout.shard(b, setup.rank) : all;
+    const shard::Range owned = setup.held(b);
     for (const shard::Segment& segment : setup.layout.segments(b, owned)) {
       for_portions(segment.count, stream, [&](std::uint64_t done, std::uint64_t count) {
         std::vector<float> values(count);  // outside the arena but small

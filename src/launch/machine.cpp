@@ -6,8 +6,8 @@
 #include <fstream>
 #include <limits>
 #include <optional>
-#include <sstream>
 #include <string>
+#include <vector>
 
 namespace sherd::launch {
 namespace {
@@ -29,26 +29,49 @@ std::optional<Bytes> number(const std::string& path) {
   return std::nullopt;
 }
 
-struct CgroupFiles {
-  std::string limit, usage;
+struct Cgroup {
+  std::string root, path;                     // of the memory controller, and our place below it
+  const char *limit, *usage, *inactive_file;  // its files, and a key of memory.stat
 };
 
 // Version 2 has one line "0::/path"; version 1 names the memory controller.
-std::optional<CgroupFiles> cgroup_files() {
+std::vector<Cgroup> cgroups() {
+  std::vector<Cgroup> found;
   std::ifstream file("/proc/self/cgroup");
   for (std::string line; std::getline(file, line);) {
     const auto path = line.substr(line.rfind(':') + 1);
-    if (line.rfind("0::", 0) == 0) {
-      const std::string folder = "/sys/fs/cgroup" + path;
-      if (number(folder + "/memory.max"))
-        return CgroupFiles{folder + "/memory.max", folder + "/memory.current"};
-    }
-    if (line.find(":memory:") != std::string::npos) {
-      const std::string folder = "/sys/fs/cgroup/memory" + path;
-      return CgroupFiles{folder + "/memory.limit_in_bytes", folder + "/memory.usage_in_bytes"};
-    }
+    if (line.rfind("0::", 0) == 0)
+      found.push_back({"/sys/fs/cgroup", path, "/memory.max", "/memory.current", "inactive_file"});
+    if (line.find(":memory:") != std::string::npos)
+      found.push_back({"/sys/fs/cgroup/memory", path, "/memory.limit_in_bytes",
+                       "/memory.usage_in_bytes", "total_inactive_file"});
   }
-  return std::nullopt;
+  return found;
+}
+
+// The value of a "key number" line.
+Bytes stat_value(const std::string& path, const std::string& key) {
+  std::ifstream file(path);
+  std::string name;
+  for (Bytes value = 0; file >> name >> value;) {
+    if (name == key) return value;
+  }
+  return 0;
+}
+
+// What the tightest group from ours up to the root leaves; cached file pages give way.
+Bytes left_by(const Cgroup& group) {
+  Bytes least = std::numeric_limits<Bytes>::max();
+  for (std::string path = group.path;; path.resize(path.rfind('/'))) {
+    const std::string folder = group.root + path;
+    const auto limit = number(folder + group.limit), usage = number(folder + group.usage);
+    if (limit && usage) {
+      const Bytes cached = stat_value(folder + "/memory.stat", group.inactive_file);
+      const Bytes held = *usage - std::min(*usage, cached);
+      least = std::min(least, *limit - std::min(*limit, held));
+    }
+    if (path.empty() || path.find('/') == std::string::npos) return least;
+  }
 }
 
 }  // namespace
@@ -63,10 +86,7 @@ int usable_cores() {
 Bytes free_memory() {
   const Bytes available = kilobytes("/proc/meminfo", "MemAvailable");
   Bytes free = available > 0 ? available : std::numeric_limits<Bytes>::max();
-  if (const auto files = cgroup_files()) {
-    const auto limit = number(files->limit), usage = number(files->usage);
-    if (limit && usage) free = std::min(free, *limit > *usage ? *limit - *usage : 0);
-  }
+  for (const Cgroup& group : cgroups()) free = std::min(free, left_by(group));
   return free;
 }
 

@@ -29,8 +29,9 @@ class Emitter {
     }
   }
 
-  void micro(const char* phase, std::uint32_t repeat, bool first) {
-    begin(phase, repeat);
+  void micro(const char* phase, Turn turn, std::uint32_t repeat = 1) {
+    const bool first = starts(turn);
+    begin(phase, turn, repeat);
     feed_batch();
     forward(false);
     loss(true, first);
@@ -38,8 +39,8 @@ class Emitter {
     end();
   }
 
-  void evaluate(const char* phase, std::uint32_t repeat) {
-    begin(phase, repeat);
+  void evaluate(const char* phase, Turn turn, std::uint32_t repeat = 1) {
+    begin(phase, turn, repeat);
     feed_batch();
     forward(true);
     loss(false, false);
@@ -47,7 +48,7 @@ class Emitter {
   }
 
   void updates() {
-    begin("update", 1);
+    begin("update", Turn::after);
     for (std::size_t b = 0; b < setup_.layout.buckets().size(); ++b) {
       Step step{Verb::update, Lane::compute, Group::none, static_cast<std::uint16_t>(b), 0, {}, 0};
       add(step, g_full_[b], Mode::read, Role::grad);
@@ -62,7 +63,7 @@ class Emitter {
   }
 
   void report() {
-    begin("report", 1);
+    begin("report", Turn::after);
     Step vote{Verb::vote, Lane::compute, Group::none, 0, 0, {}, 0};
     add(vote, vote_local_, Mode::read, Role::vote_local);
     add(vote, vote_global_, Mode::write, Role::vote_global);
@@ -101,9 +102,9 @@ class Emitter {
     }
   }
 
-  void begin(const char* phase, std::uint32_t repeat) {
-    program_.phases.push_back(
-        {phase, static_cast<std::uint32_t>(program_.steps.size()), 0, repeat, Lane::compute});
+  void begin(const char* phase, Turn turn, std::uint32_t repeat = 1) {
+    const auto first = static_cast<std::uint32_t>(program_.steps.size());
+    program_.phases.push_back({phase, first, 0, repeat, Lane::compute, turn});
     outs_.clear();
     saves_.clear();
     first_writers_.assign(setup_.model.params.size(), true);
@@ -255,17 +256,18 @@ class Emitter {
 Program emit_train(const Setup& setup) {
   Emitter emitter(setup, "train");
   const std::uint32_t accum = setup.grad_accum;
-  emitter.micro(accum == 1 ? "micro" : "micro.first", 1, true);
-  if (accum > 2) emitter.micro("micro.middle", accum - 2, false);
-  if (accum > 1) emitter.micro("micro.last", 1, false);
+  if (accum == 1) emitter.micro("micro", Turn::only);
+  if (accum > 1) emitter.micro("micro.first", Turn::first);
+  if (accum > 2) emitter.micro("micro.middle", Turn::middle, accum - 2);
+  if (accum > 1) emitter.micro("micro.last", Turn::last);
   emitter.updates();
   return emitter.finish();
 }
 
 Program emit_evaluate(const Setup& setup) {
   Emitter emitter(setup, "evaluate");
-  emitter.evaluate("eval.first", 1);
-  if (setup.eval_batches > 1) emitter.evaluate("eval.rest", setup.eval_batches - 1);
+  emitter.evaluate("eval.first", Turn::first);
+  if (setup.eval_batches > 1) emitter.evaluate("eval.rest", Turn::middle, setup.eval_batches - 1);
   emitter.report();
   return emitter.finish();
 }

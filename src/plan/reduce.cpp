@@ -98,19 +98,17 @@ class Reducer {
       access.mode = first_of_param_[phase][param] == index ? Mode::write : Mode::update;
   }
   bool reduces_in(std::size_t phase) const {
-    const Phase& p = program_.phases[phase];
-    if (p.name == "update") return false;
-    return setup_.reduce_every_micro || p.name == "micro" || p.name == "micro.last";
+    const Turn turn = program_.phases[phase].turn;
+    return turn != Turn::after && (setup_.reduce_every_micro || ends(turn));
   }
   void reduce_after(std::size_t phase, std::uint32_t index, std::vector<Step>& out) {
     if (!reduces_in(phase) || (setup_.world() == 1 && !accumulate_)) return;
-    const std::string& name = program_.phases[phase].name;
+    const Turn turn = program_.phases[phase].turn;
     for (std::size_t b = 0; b < count_; ++b) {
       if (last_[phase][b] != index) continue;
-      const bool starts = name == "micro" || name == "micro.first" || !accumulate_;
-      out.push_back(reduce_step(b, starts));
-      const bool last = name == "micro" || name == "micro.last";
-      if (last && !setup_.shard_optimizer && setup_.world() > 1) out.push_back(spread_step(b));
+      out.push_back(reduce_step(b, starts(turn) || !accumulate_));
+      if (ends(turn) && !setup_.shard_optimizer && setup_.world() > 1)
+        out.push_back(spread_step(b));
     }
   }
   Step reduce_step(std::size_t b, bool starts) const {

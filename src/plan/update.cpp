@@ -2,6 +2,7 @@
 #include <cstddef>
 
 #include "plan/draft.hpp"
+#include "sherd/base/errors.hpp"
 #include "sherd/optim/control.hpp"
 #include "sherd/plan/passes.hpp"
 
@@ -115,8 +116,9 @@ class Updater {
 
   void tiles(const Step& update, std::vector<Step>& out) const {
     const std::size_t b = update.subject;
-    const Range all{0, setup_.layout.buckets()[b].numel};
-    const Range owned = setup_.shard_optimizer ? setup_.layout.shard(b, setup_.rank) : all;
+    const Range owned = setup_.held(b);
+    expects(ceil_div(owned.count, shard::tile_limit) < 65536,
+            "update: a bucket of over 65535 tiles");
     std::uint16_t number = 0;
     for (const Range& tile : shard::Layout::tiles(owned)) {
       Step step{Verb::update, update.lane, Group::none, update.subject, number++, {}, 0};

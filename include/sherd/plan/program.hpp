@@ -98,11 +98,18 @@ struct Step {
 
 // Steps [first, last) run `repeat` times. Training: micro.first, micro.middle x (grad_accum - 2),
 // micro.last, update.
+/// A phase's place in the step: the only micro-step, the first, one between, the last; or what
+/// follows them.
+enum class Turn : std::uint8_t { only, first, middle, last, after };
+[[nodiscard]] constexpr bool starts(Turn turn) { return turn == Turn::only || turn == Turn::first; }
+[[nodiscard]] constexpr bool ends(Turn turn) { return turn == Turn::only || turn == Turn::last; }
+
 struct Phase {
   std::string name;
   std::uint32_t first = 0, last = 0, repeat = 1;
   Lane pace = Lane::compute;  // a buffer last used on another lane outlives it by `window` steps of
                               // this lane
+  Turn turn = Turn::only;
 };
 struct Program {
   std::string name;  // "train", "evaluate"

@@ -36,6 +36,11 @@ struct Setup {
   std::uint32_t eval_batches = 0;  // micro-batches of an evaluation; 0: there is none
 
   [[nodiscard]] int world() const { return layout.world(); }
+  /// Elements of a bucket whose optimizer state this rank holds and updates.
+  [[nodiscard]] shard::Range held(std::size_t bucket) const {
+    if (shard_optimizer) return layout.shard(bucket, rank);
+    return {0, layout.buckets()[bucket].numel};
+  }
 };
 
 /// Layout, formats and policy of a run. A world of one has nothing to shard: every stage is then
