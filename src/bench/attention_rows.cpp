@@ -98,6 +98,25 @@ std::int64_t differing(const Head& head, const Matrix& expected, const float* go
   return wrong;
 }
 
+Shape scratch_of(const kernels::AttentionShape& shape, const Target& target) {
+  return {1,
+          static_cast<std::int64_t>(std::max(kernels::attention_scratch(shape, target),
+                                             kernels::attention_backward_scratch(shape, target)))};
+}
+
+// The last head of the last sequence stands for all.
+void count_differences(const Operands& o, Case& forward, Case& backward) {
+  const Head head = last_head(o);
+  const std::int64_t width = o.shape.width();
+  const std::int64_t first = (o.shape.sequences - 1) * o.shape.length,
+                     lane = (o.shape.heads - 1) * o.shape.head_dim;
+  forward.wrong = differing(head, head.out, o.out.as<float>() + first * width + lane, width);
+  const float* d_qkv = o.d_qkv.as<float>() + first * 3 * width + lane;
+  backward.wrong = differing(head, head.d_q, d_qkv, 3 * width) +
+                   differing(head, head.d_k, d_qkv + width, 3 * width) +
+                   differing(head, head.d_v, d_qkv + 2 * width, 3 * width);
+}
+
 }  // namespace
 
 std::vector<Row> attention_rows(const BenchOptions& options, StreamRef stream) {
@@ -105,10 +124,7 @@ std::vector<Row> attention_rows(const BenchOptions& options, StreamRef stream) {
       .sequences = 4, .length = options.quick ? 64 : 1024, .heads = 12, .head_dim = 64};
   const auto& [sequences, length, heads, dim] = shape;
   const std::int64_t tokens = sequences * length, width = shape.width();
-  const Target target{.threads = options.threads};
-  const Shape scratch{
-      1, static_cast<std::int64_t>(std::max(kernels::attention_scratch(shape, target),
-                                            kernels::attention_backward_scratch(shape, target)))};
+  const Shape scratch = scratch_of(shape, {.threads = options.threads});
   Buffers buffers(2 * Buffers::cost({tokens, 3 * width}, DType::f32) +
                   2 * Buffers::cost({tokens, width}, DType::f32) +
                   Buffers::cost({sequences * heads, length}, DType::f32) +
@@ -149,13 +165,7 @@ std::vector<Row> attention_rows(const BenchOptions& options, StreamRef stream) {
            .extra = extra};
   one.pass();
   two.pass();
-  const Head head = last_head(o);
-  const std::int64_t first = (sequences - 1) * length, lane = (heads - 1) * dim;
-  one.wrong = differing(head, head.out, o.out.as<float>() + first * width + lane, width);
-  const float* d_qkv = o.d_qkv.as<float>() + first * 3 * width + lane;
-  two.wrong = differing(head, head.d_q, d_qkv, 3 * width) +
-              differing(head, head.d_k, d_qkv + width, 3 * width) +
-              differing(head, head.d_v, d_qkv + 2 * width, 3 * width);
+  count_differences(o, one, two);
   const int rounds = options.effective_rounds();
   return {against_gemm(one, bound, rounds, stream), against_gemm(two, bound, rounds, stream)};
 }

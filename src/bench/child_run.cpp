@@ -23,6 +23,7 @@ using Json = nlohmann::json;
 
 std::vector<char*> pointers(std::vector<std::string>& strings) {
   std::vector<char*> list;
+  list.reserve(strings.size() + 1);
   for (std::string& text : strings) list.push_back(text.data());
   list.push_back(nullptr);
   return list;
@@ -128,8 +129,7 @@ ChildRun train_in_child(const Children& children, const std::vector<std::string>
 }
 
 std::string sample_text(const Children& children, std::int64_t count) {
-  const std::string path =
-      (children.folder / ("sample-" + std::to_string(count) + ".txt")).string();
+  std::string path = (children.folder / ("sample-" + std::to_string(count) + ".txt")).string();
   if (std::filesystem::exists(path)) return path;
   std::ofstream file(path, std::ios::binary);
   for (std::int64_t i = 0; i < count; ++i)

@@ -49,7 +49,7 @@ std::vector<Kind> kinds(comm::Communicator& comm, const Operands& at) {
   const std::int64_t world = comm.world(), rank = comm.rank();
   const auto w = static_cast<Bytes>(world);
   const Bytes k = payload / w;
-  const float all = static_cast<float>(world * (world + 1) / 2);
+  const float all = 0.5f * static_cast<float>(world * (world + 1));
   const std::int64_t count = at.in.numel() / world;
   const auto fill_in = [at, rank] {
     for (std::int64_t i = 0; i < at.in.numel(); ++i)
@@ -74,7 +74,10 @@ std::vector<Kind> kinds(comm::Communicator& comm, const Operands& at) {
       {"all-gather", 2 * (payload - k), payload - k, fill_own,
        [&comm, at, rank, world] { comm.all_gather(part(at.out, rank, world), at.out, {"bench"}); },
        at.out,
-       [=](std::int64_t i) { return static_cast<float>(i / count + 1) * value(i % count); }},
+       [=](std::int64_t i) {
+         const std::int64_t owner = i / count;
+         return static_cast<float>(owner + 1) * value(i % count);
+       }},
       {"all-reduce", payload + k + 2 * (payload - k), 2 * (payload - k), fill_in,
        [&comm, at] { comm.all_reduce(at.in, at.out, {"bench"}); }, at.out,
        [=](std::int64_t i) { return all * value(i); }},

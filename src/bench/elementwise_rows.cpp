@@ -19,20 +19,17 @@ Gelu gelu(double x) {
 
 double slack(double expected) { return 2e-6 + 1e-5 * std::abs(expected); }
 
-}  // namespace
+struct Operands {
+  View in, grad, out, half;
+  std::vector<Extra> extra;
+};
 
-std::vector<Row> elementwise_rows(const BenchOptions& options, StreamRef stream) {
-  const std::int64_t n = options.quick ? 1 << 20 : 16 << 20;
+void add_gelu(const Operands& o, int rounds, StreamRef stream, std::vector<Row>& rows) {
+  const View in = o.in, grad = o.grad, out = o.out;
+  const std::int64_t n = in.numel();
   const double count = static_cast<double>(n);
-  const int rounds = options.effective_rounds();
-  const std::vector<Extra> extra = {{"n", n}};
-  Buffers buffers(3 * Buffers::cost({1, n}, DType::f32) + Buffers::cost({1, n}, DType::bf16));
-  const View in = buffers.take({1, n}, DType::f32), grad = buffers.take({1, n}, DType::f32),
-             out = buffers.take({1, n}, DType::f32), half = buffers.take({1, n}, DType::bf16);
-  fill(in, 1, 4, stream);
-  fill(grad, 2, 1, stream);
+  const std::vector<Extra>& extra = o.extra;
   const float *x = in.as<float>(), *g = grad.as<float>(), *y = out.as<float>();
-  std::vector<Row> rows;
 
   Case one{.name = "gelu",
            .pass = [&] { kernels::gelu(in, out, stream); },
@@ -55,11 +52,18 @@ std::vector<Row> elementwise_rows(const BenchOptions& options, StreamRef stream)
     return near(y[i], expected, slack(expected));
   });
   rows.push_back(against_copy(one, rounds, stream));
+}
 
-  one = {.name = "cast fp32 to bf16",
-         .pass = [&] { kernels::cast(in, half, stream); },
-         .work = 6 * count,
-         .extra = extra};
+void add_casts(const Operands& o, int rounds, StreamRef stream, std::vector<Row>& rows) {
+  const View in = o.in, out = o.out, half = o.half;
+  const std::vector<Extra>& extra = o.extra;
+  const std::int64_t n = in.numel();
+  const double count = static_cast<double>(n);
+  const float *x = in.as<float>(), *y = out.as<float>();
+  Case one{.name = "cast fp32 to bf16",
+           .pass = [&] { kernels::cast(in, half, stream); },
+           .work = 6 * count,
+           .extra = extra};
   one.pass();
   one.wrong = count_wrong(n, stream, [&](std::int64_t i) {
     return half.as<bfloat16>()[i].bits == to_bfloat16(x[i]).bits;
@@ -74,6 +78,24 @@ std::vector<Row> elementwise_rows(const BenchOptions& options, StreamRef stream)
   one.wrong = count_wrong(n, stream,
                           [&](std::int64_t i) { return y[i] == to_float(half.as<bfloat16>()[i]); });
   rows.push_back(against_copy(one, rounds, stream));
+}
+
+}  // namespace
+
+std::vector<Row> elementwise_rows(const BenchOptions& options, StreamRef stream) {
+  const std::int64_t n = options.quick ? 1 << 20 : 16 << 20;
+  const int rounds = options.effective_rounds();
+  Buffers buffers(3 * Buffers::cost({1, n}, DType::f32) + Buffers::cost({1, n}, DType::bf16));
+  const Operands o{.in = buffers.take({1, n}, DType::f32),
+                   .grad = buffers.take({1, n}, DType::f32),
+                   .out = buffers.take({1, n}, DType::f32),
+                   .half = buffers.take({1, n}, DType::bf16),
+                   .extra = {{"n", n}}};
+  fill(o.in, 1, 4, stream);
+  fill(o.grad, 2, 1, stream);
+  std::vector<Row> rows;
+  add_gelu(o, rounds, stream, rows);
+  add_casts(o, rounds, stream, rows);
   return rows;
 }
 

@@ -11,7 +11,6 @@
 namespace sherd::bench {
 namespace {
 
-using memory::Tier;
 using memory::Use;
 
 Bytes of(const plan::ByUse& bytes, Use use) { return bytes[static_cast<std::size_t>(use)]; }

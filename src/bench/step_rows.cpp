@@ -145,9 +145,11 @@ double fastest(const Products& products, int threads, int rounds) {
 // As many threads as ranks, each with the products of one rank.
 double ranks_bound(const RunShape& shape, int rounds) {
   std::vector<Products> products;
+  products.reserve(static_cast<std::size_t>(shape.ranks));
   for (int rank = 0; rank < shape.ranks; ++rank) products.emplace_back(products_of(shape));
   const std::array passes = {Pass([&] {
     std::vector<std::thread> threads;
+    threads.reserve(products.size());
     for (const Products& own : products)
       threads.emplace_back([&] { own.run_shares(shape.threads); });
     for (std::thread& thread : threads) thread.join();
@@ -180,6 +182,7 @@ std::vector<Row> in_children(RunShape shape, const BenchOptions& options, const 
 Row start_up(const RunShape& shape, const BenchOptions& options, const Children& children) {
   const std::string data = sample_text(children, 1 << 16);
   std::vector<double> seconds;
+  seconds.reserve(static_cast<std::size_t>(options.effective_rounds()));
   for (int round = 0; round < options.effective_rounds(); ++round)
     seconds.push_back(train_in_child(children, flags_of(shape, data, 1)).seconds_to_first_step);
   const Products products(products_of(shape));

@@ -1,7 +1,9 @@
 #include "cli/narrator.hpp"
 
 #include <fmt/format.h>
+#include <stdio_ext.h>
 
+#include <cstdio>
 #include <iostream>
 
 #include "cli/report.hpp"
@@ -66,7 +68,7 @@ void Narrator::ended(const launch::RunSummary& summary) {
   log_.write(event);
   progress_.finish();
   if (run_->output.quiet) return;
-  launch::RunConfig whole = *run_;
+  launch::RunConfig whole = run_.asked();
   whole.sharding.zero_stage = 0;
   const launch::Prepared stage0 =
       launch::prepare(launch::resolve(whole, launch::Purpose::plan), job_, 0);
@@ -75,6 +77,11 @@ void Narrator::ended(const launch::RunSummary& summary) {
   std::cout << fmt::format("resident at most {} a rank; parameters {}\n",
                            format_bytes(summary.rss_peak), summary.parameters_hash)
             << std::flush;
+  if (std::cout) return;
+  log::warn("cannot write the closing table to stdout");
+  __fpurge(stdout);  // the run itself went well, so it must not fail at exit
+  std::clearerr(stdout);
+  std::cout.clear();
 }
 
 }  // namespace sherd::cli

@@ -1,4 +1,8 @@
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstdio>
+#include <iostream>
 
 #include "cli/run_flags.hpp"
 #include "sherd/base/errors.hpp"
@@ -78,6 +82,22 @@ void report(std::string_view message) {
   }
 }
 
+// A descriptor that was closed would go to the next file opened: an arena, printed into.
+void hold_standard_streams() {
+  int fd = 0;
+  while (fd >= 0 && fd <= STDERR_FILENO) fd = open("/dev/null", O_RDWR);
+  if (fd >= 0) close(fd);
+}
+
+// Results that nobody got are no success.
+int delivered(int code) {
+  const bool good =
+      std::cout.flush().good() && std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
+  if (good || code != 0) return code;
+  report("cannot write to stdout");
+  return 1;
+}
+
 }  // namespace
 
 Parsed parse(CLI::App& app, int argc, const char* const* argv) {
@@ -119,7 +139,9 @@ int guarded(const std::function<int()>& body) {
 }
 
 int run(CLI::App& app, int argc, const char* const* argv, const std::function<int()>& body) {
-  return guarded([&] { return parse(app, argc, argv) == Parsed::finished ? 0 : body(); });
+  hold_standard_streams();
+  return delivered(
+      guarded([&] { return parse(app, argc, argv) == Parsed::finished ? 0 : body(); }));
 }
 
 }  // namespace sherd::cli

@@ -36,7 +36,7 @@ std::string formula(const plan::Setup& setup) {
 std::string against_lower_stage(const launch::Validated& run, const launch::Job& job,
                                 const launch::Prepared& prepared) {
   if (run->sharding.zero_stage == 0 || run->ranks.ranks == 1) return {};
-  launch::RunConfig lower = *run;
+  launch::RunConfig lower = run.asked();
   --lower.sharding.zero_stage;
   const launch::Prepared other =
       launch::prepare(launch::resolve(lower, launch::Purpose::plan), job, 0);

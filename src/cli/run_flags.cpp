@@ -53,6 +53,16 @@ void check_network(const model::ModelConfig& config, Problems& problems) {
   }
 }
 
+/// Output truncates its file: it must not be what the run reads.
+bool is_input(const data::DataConfig& data, const std::string& path) {
+  const auto same = [&](const std::string& input) {
+    std::error_code absent;
+    return std::filesystem::equivalent(input, path, absent);
+  };
+  return std::any_of(data.data.begin(), data.data.end(), same) ||
+         std::any_of(data.val_data.begin(), data.val_data.end(), same);
+}
+
 }  // namespace
 
 RunFlags::RunFlags(CLI::App& app, launch::RunConfig& config, RunOptions wanted)
@@ -159,9 +169,12 @@ void RunFlags::check_all(Problems& problems) const {
   if (wanted_.needs_data && runs && config_.data.data.empty())
     found.push_back("--data: needed to train");
   for (const auto& [flag, path] :
-       {std::pair{"--log", config_.output.log}, {"--trace", config_.output.trace}})
+       {std::pair{"--log", config_.output.log}, {"--trace", config_.output.trace}}) {
     if (const std::string problem = write_problem(flag, path); !problem.empty())
       found.push_back(problem);
+    if (is_input(config_.data, path))
+      found.push_back(std::string(flag) + ": '" + path + "' is a file of --data or --val-data");
+  }
   Problems silenced;  // flags that were mistyped already: what follows from that is no news
   for (std::size_t i = 0; i < fields_.size(); ++i) {
     const std::string flag = launch::flag_of(fields_[i].key);

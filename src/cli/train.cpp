@@ -84,11 +84,14 @@ int train(const launch::Validated& run, const std::function<launch::Job()>& make
   {
     const launch::Job job = make_job();
     const launch::Prepared prepared = launch::prepare(run, job, 0);
+    // Weights that do not fit the network must show before a rank starts and a log is truncated.
+    (void)launch::first_weights(run, job, prepared.plan.setup.model);
     if (run->output.dry_run) {
       std::cout << plan_text(run, job, prepared) << std::flush;
       return 0;
     }
     launch::require_fit(run, job, prepared.plan);
+    if (job.check_data) job.check_data();
   }
   return supervise(run);
 }

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <vector>
@@ -10,59 +11,97 @@
 namespace sherd::launch {
 namespace {
 
-// Changes that save memory and keep the global batch, mildest first; each goes on from the one
-// before it.
+// Changes that save memory, mildest first; each goes on from the one before it. Only the last
+// resort, more ranks, may change the global batch.
 struct Change {
   std::string flags;
   RunConfig config;
 };
 
-std::vector<Change> changes(const RunConfig& from) {
-  std::vector<Change> found;
-  RunConfig config = from;
-  std::vector<std::string> flags;
-  const auto keep = [&](const char* flag, const std::string& value) {
-    const std::string prefix = std::string(flag) + " ";
-    std::erase_if(flags, [&](const std::string& f) { return f.rfind(prefix, 0) == 0; });
-    flags.push_back(prefix + value);
-    std::string all;
-    for (const std::string& f : flags) all += (all.empty() ? "" : " ") + f;
-    found.push_back({all, config});
-  };
-  for (int stage = config.sharding.zero_stage + 1; stage <= 3 && config.ranks.ranks > 1; ++stage) {
-    config.sharding.zero_stage = stage;
-    keep("--zero-stage", std::to_string(stage));
+class Search {
+ public:
+  // From what was asked, so that the flags mean the same when they join the command line.
+  explicit Search(const Validated& run) : config_(run.asked()) { config_.batch = run->batch; }
+
+  std::vector<Change> all(int most_ranks) && {
+    shard();
+    recompute();
+    split_batch();
+    narrow();
+    spread(most_ranks);
+    return std::move(found_);
   }
-  if (config.memory.recompute == plan::Recompute::none) {
-    config.memory.recompute = plan::Recompute::selective;
-    keep("--recompute", "selective");
+
+ private:
+  void set(const std::string& flag, std::int64_t value) { set(flag, std::to_string(value)); }
+  void set(const std::string& flag, const std::string& value) {
+    std::erase_if(flags_, [&](const std::string& f) { return f.starts_with(flag + " "); });
+    flags_.push_back(flag + " " + value);
   }
-  if (config.memory.recompute == plan::Recompute::selective) {
-    config.memory.recompute = plan::Recompute::block;
-    keep("--recompute", "block");
+  void keep() { found_.push_back({fmt::format("{}", fmt::join(flags_, " ")), config_}); }
+
+  void shard() {
+    while (config_.sharding.zero_stage < 3 && config_.ranks.ranks > 1) {
+      set("--zero-stage", ++config_.sharding.zero_stage);
+      keep();
+    }
   }
-  while (config.batch.micro_batch % 2 == 0) {
-    config.batch.micro_batch /= 2;
-    config.batch.grad_accum *= 2;
-    flags.push_back(fmt::format("--grad-accum {}", config.batch.grad_accum));
-    std::erase_if(flags, [&](const std::string& f) {
-      return f.rfind("--grad-accum ", 0) == 0 &&
-             f != fmt::format("--grad-accum {}", config.batch.grad_accum);
-    });
-    keep("--micro-batch", std::to_string(config.batch.micro_batch));
+  void recompute() {
+    plan::Recompute& now = config_.memory.recompute;
+    if (now == plan::Recompute::none) {
+      now = plan::Recompute::selective;
+      set("--recompute", "selective");
+      keep();
+    }
+    if (now == plan::Recompute::selective) {
+      now = plan::Recompute::block;
+      set("--recompute", "block");
+      keep();
+    }
   }
-  if (config.precision.precision == optim::Precision::fp32 &&
-      config.precision.grad_dtype == optim::GradDType::fp32) {
-    config.precision.precision = optim::Precision::bf16;
-    keep("--precision", "bf16");
+  void split_batch() {
+    data::BatchConfig& batch = config_.batch;
+    for (std::int64_t factor = 2; batch.micro_batch > 1; ++factor) {
+      for (; batch.micro_batch % factor == 0; keep()) {
+        set("--micro-batch", batch.micro_batch /= factor);
+        set("--grad-accum", batch.grad_accum *= factor);
+      }
+    }
   }
-  if (config.sharding.reduce_order == plan::ReduceOrder::fast &&
-      config.precision.grad_dtype == optim::GradDType::fp32) {
-    config.precision.grad_dtype = optim::GradDType::bf16;
-    keep("--grad-dtype", "bf16");
+  void narrow() {
+    optim::PrecisionConfig& now = config_.precision;
+    if (now.grad_dtype != optim::GradDType::fp32) return;
+    if (now.precision == optim::Precision::fp32) {
+      now.precision = optim::Precision::bf16;
+      set("--precision", "bf16");
+      keep();
+    }
+    if (config_.sharding.reduce_order == plan::ReduceOrder::canonical) return;
+    now.grad_dtype = optim::GradDType::bf16;
+    set("--grad-dtype", "bf16");
+    keep();
   }
-  return found;
-}
+  // More ranks help only where a rank's limit does not shrink with their number.
+  void spread(int most_ranks) {
+    data::BatchConfig& batch = config_.batch;
+    int& ranks = config_.ranks.ranks;
+    if (config_.memory.memory_limit == 0) return;
+    while (ranks * 2 <= most_ranks) {
+      set("--ranks", ranks *= 2);
+      set("--zero-stage", config_.sharding.zero_stage = 3);
+      if (batch.grad_accum % 2 == 0) {
+        set("--grad-accum", batch.grad_accum /= 2);
+      } else {
+        set("--global-batch", batch.global_batch *= 2);
+      }
+      keep();
+    }
+  }
+
+  RunConfig config_;
+  std::vector<std::string> flags_;
+  std::vector<Change> found_;
+};
 
 bool fits(const plan::Plan& plan, const Limits& limits, int world) {
   const Bytes host = plan.need(memory::Tier::host) * static_cast<Bytes>(world);
@@ -88,17 +127,21 @@ void require_fit(const Validated& run, const Job& job, const plan::Plan& plan) {
       fmt::format("this run needs {} ({} bytes) a rank, but {} ({} bytes) are {}",
                   format_bytes(need), need, format_bytes(limits.device), limits.device,
                   run->memory.memory_limit > 0 ? "allowed by --memory-limit" : "free");
-  for (const Change& change : changes(*run)) {
+  constexpr std::uint64_t processes = 64;
+  const auto most_ranks =
+      static_cast<int>(job.train ? std::min(processes, job.train->samples()) : processes);
+  for (const Change& change : Search(run).all(most_ranks)) {
     const Prepared other = prepare(resolve(change.config, Purpose::plan), job, 0);
-    if (!fits(other.plan, limits, world)) continue;
+    if (!fits(other.plan, limits, change.config.ranks.ranks)) continue;
     throw CapacityError(text + fmt::format("\nfits: {}  (needs {} a rank)", change.flags,
                                            format_bytes(other.plan.need(memory::Tier::device))));
   }
   if (limits.device >= need)
     text += fmt::format("; host memory: {} allowed", format_bytes(limits.host));
-  throw CapacityError(text +
-                      "\nno combination of stage, recompute, micro-batch and precision fits; use "
-                      "more --ranks or a smaller network");
+  throw CapacityError(
+      text +
+      "\nno combination of stage, recompute, micro-batch, precision and ranks fits; "
+      "use a shorter --seq-len or a smaller network");
 }
 
 }  // namespace sherd::launch

@@ -35,7 +35,9 @@ std::uint64_t total_steps(const Validated& run, const Job& job) {
 // recompute and threads are absent because they change none.
 std::string numerics_text(const Validated& run, const Job& job, const plan::Setup& setup) {
   const optim::PrecisionConfig& p = run->precision;
-  const optim::OptimizerConfig& o = run->optimizer;
+  optim::OptimizerConfig o = run->optimizer;
+  if (o.optimizer != optim::Kind::adamw) o.eps = 0;  // read by AdamW alone
+  if (o.optimizer == optim::Kind::sgd) o.beta2 = 0;
   const bool canonical = run->sharding.reduce_order == plan::ReduceOrder::canonical;
   std::string network = job.description;
   for (const model::ParamSpec& param : setup.model.params) {

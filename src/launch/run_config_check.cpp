@@ -160,6 +160,7 @@ std::vector<std::string> check(const RunConfig& config, Purpose purpose) {
 Validated resolve(RunConfig config, Purpose purpose) {
   Problems problems = check(config, purpose);
   if (!problems.empty()) throw ConfigError(std::move(problems));
+  RunConfig asked = config;
   config.batch = resolve_batch(config.batch, config.ranks.ranks).batch;
   if (config.ranks.backend == comm::Backend::automatic) config.ranks.backend = comm::Backend::local;
   if (config.ranks.device == comm::Device::automatic) config.ranks.device = comm::Device::cpu;
@@ -169,7 +170,7 @@ Validated resolve(RunConfig config, Purpose purpose) {
         sharding.zero_stage >= 2 || sharding.reduce_order == plan::ReduceOrder::canonical;
     sharding.reduce_every = micro ? plan::ReduceEvery::micro : plan::ReduceEvery::step;
   }
-  return Validated(std::move(config));
+  return {std::move(asked), std::move(config)};
 }
 
 }  // namespace sherd::launch

@@ -29,6 +29,7 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
   // A terminal and most job managers signal the whole group; the supervisor passes it on in order.
   signal(SIGINT, SIG_IGN);
   signal(SIGTERM, SIG_IGN);
+  signal(SIGPIPE, SIG_IGN);  // a reader of progress that leaves must not end the training
   sigprocmask(SIG_SETMASK, &mask, nullptr);
   fcntl(seat.control_fd, F_SETFD, 0);
   for (const int fd : seat.arena_fds) fcntl(fd, F_SETFD, 0);

@@ -22,11 +22,17 @@ Job zoo_job(const Validated& run) {
   const data::TokenOptions options{job.length, network.vocab_size};
   const auto open = [&](const std::vector<std::string>& paths) {
     std::unique_ptr<data::TokenSource> source = data::open_tokens(paths, options);
-    source->check_tokens();
     return source;
   };
-  if (!run->data.data.empty()) job.train = open(run->data.data);
-  if (!run->data.val_data.empty()) job.validate = open(run->data.val_data);
+  std::unique_ptr<data::TokenSource> train, validate;
+  if (!run->data.data.empty()) train = open(run->data.data);
+  if (!run->data.val_data.empty()) validate = open(run->data.val_data);
+  job.check_data = [train = train.get(), validate = validate.get()] {
+    if (train != nullptr) train->check_tokens();
+    if (validate != nullptr) validate->check_tokens();
+  };
+  job.train = std::move(train);
+  job.validate = std::move(validate);
   job.weights = [config = run->model](const model::ModelSpec& spec) {
     return model::open_weights(config, spec);
   };

@@ -14,7 +14,7 @@ struct Case {
 void check_refused(const Bench& bench, const Case& c, int code = 2) {
   CAPTURE(c.flags);
   const std::string log = bench.folder.file("log");
-  const Outcome outcome = run_sherd(bench.small_run(c.flags + " --log") + Words{log});
+  const Outcome outcome = run_sherd(bench.small_run(c.flags) + Words{"--log", log});
   INFO(outcome.err);
   CHECK(outcome.code == code);
   CHECK(outcome.out.empty());
@@ -99,18 +99,32 @@ TEST_CASE("a log that cannot be written is refused before any work") {
   for (const std::string& path : {bench.folder.file("no/such/folder/log"), bench.folder.file(""),
                                   std::string("/proc/none")}) {
     CAPTURE(path);
-    const Outcome outcome = run_sherd(bench.small_run("--steps 1 --log") + Words{path});
+    const Outcome outcome = run_sherd(bench.small_run("--steps 1") + Words{"--log", path});
     INFO(outcome.err);
     CHECK(outcome.code == 2);
     CHECK(outcome.err.find("--log") != std::string::npos);
   }
 }
 
+TEST_CASE("output that would overwrite the data is refused") {
+  const Bench bench;
+  const std::string link = bench.folder.file("link.txt");
+  std::filesystem::create_symlink(bench.text, link);
+  for (const char* flag : {"--log", "--trace"}) {
+    for (const std::string& path : {bench.text, link}) {
+      const Outcome outcome = run_sherd(bench.small_run("--steps 1") + Words{flag, path});
+      CHECK(outcome.code == 2);
+      CHECK(outcome.err.find("is a file of --data") != std::string::npos);
+    }
+  }
+  CHECK(bench.folder.read("text.txt") == sentences(400));
+}
+
 TEST_CASE("every problem of a configuration file is told, with flags over it") {
   const Bench bench;
   const auto with = [&](const std::string& text) {
-    return run_sherd(bench.small_run("--steps 1 --quiet --config ") +
-                     Words{bench.folder.write("c.json", text)});
+    return run_sherd(bench.small_run("--steps 1 --quiet ") +
+                     Words{"--config", bench.folder.write("c.json", text)});
   };
   CHECK(with(R"({"lr": 0.001, "zero_stage": 1})").code == 0);
   const Outcome bad = with(R"({"lerning_rate": 1, "zero_stage": 9, "ranks": "two", "lr": null})");

@@ -129,7 +129,7 @@ TEST_CASE("an existing log is truncated") {
 TEST_CASE("a loss that is not finite is null in the log") {
   const Bench bench;
   const std::string log = bench.folder.file("log");
-  const Outcome outcome = run_sherd(bench.small_run("--steps 30 --lr 1e30 --log") + Words{log});
+  const Outcome outcome = run_sherd(bench.small_run("--steps 30 --lr 1e30") + Words{"--log", log});
   CHECK(outcome.code == 6);
   const std::vector<Json> all = events(log);
   CHECK(all.back().at("event") == "step");
@@ -140,7 +140,7 @@ TEST_CASE("a loss that is not finite is null in the log") {
 TEST_CASE("a dry run prints the plan, starts no rank and writes nothing") {
   const Bench bench;
   const std::string log = bench.folder.file("log");
-  const Outcome outcome = run_sherd(bench.small_run("--dry-run --ranks 2 --log") + Words{log});
+  const Outcome outcome = run_sherd(bench.small_run("--dry-run --ranks 2") + Words{"--log", log});
   CHECK(outcome.code == 0);
   CHECK(outcome.err.empty());
   CHECK(outcome.out.find("need:") != std::string::npos);

@@ -111,8 +111,9 @@ TEST_CASE("a loss scale at its minimum that still overflows is exit code 6") {
 TEST_CASE("ten skipped steps in a row are exit code 6") {
   const Bench bench;
   const std::string log = bench.folder.file("log");
-  const Outcome outcome = run_sherd(
-      bench.small_run("--steps 50 --quiet --precision fp16 --loss-scale 1e30 --log") + Words{log});
+  const Outcome outcome =
+      run_sherd(bench.small_run("--steps 50 --quiet --precision fp16 --loss-scale 1e30") +
+                Words{"--log", log});
   INFO(outcome.err);
   CHECK(outcome.code == 6);
   const std::vector<Json> steps = events(events(log), "step");

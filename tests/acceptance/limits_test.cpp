@@ -45,6 +45,7 @@ TEST_CASE("a limit of exactly the need trains and one byte less is exit code 3")
     CHECK(bench.train(flags + limit + std::to_string(need)).end().at("steps") == 1);
 
     const std::string log = bench.folder.file("refused.jsonl");
+    std::filesystem::remove(log);
     const Words tight =
         bench.small_run(flags + limit + std::to_string(need - 1)) + Words{"--log", log};
     const Outcome refused = run_sherd(tight);
@@ -72,6 +73,27 @@ TEST_CASE("a plan that does not fit is printed and ends with exit code 3") {
   CHECK(refused.code == 3);
   CHECK(Json::parse(refused.out).at("need") == need);
   CHECK_FALSE(suggestion(refused.err).empty());
+}
+
+TEST_CASE("flags that fit are found for odd batches and where only more ranks help") {
+  const Bench bench;
+  for (const std::string flags :
+       {"--steps 1 --recompute block --micro-batch 15 --precision bf16 --grad-dtype bf16",
+        "--steps 1 --recompute block --global-batch 1 --precision bf16 --grad-dtype bf16",
+        "--steps 1 --recompute block --micro-batch 1 --grad-accum 6 --global-batch 6 "
+        "--reduce-order canonical --precision bf16"}) {
+    CAPTURE(flags);
+    const std::uint64_t need = bench.plan(flags).at("need");
+    const Words tight = bench.small_run(flags + " --memory-limit " + std::to_string(need - 1));
+    const Outcome refused = run_sherd(tight);
+    INFO(refused.err);
+    CHECK(refused.code == 3);
+    const Words change = suggestion(refused.err);
+    REQUIRE_FALSE(change.empty());
+    const Outcome fitting = run_sherd(changed(tight, change));
+    INFO(fitting.err);
+    CHECK(fitting.code == 0);
+  }
 }
 
 TEST_CASE("a limit below what libraries need says that nothing fits") {

@@ -31,11 +31,33 @@ TEST_CASE("relative paths are those of the folder the program starts in") {
 TEST_CASE("standard input and output may be closed") {
   const Bench bench;
   const std::string log = bench.folder.file("log");
-  const Words flags = bench.small_run("--steps 2 --ranks 2 --log") + Words{log};
+  const Words flags = bench.small_run("--steps 2 --ranks 2") + Words{"--log", log};
   CHECK(run_sherd(flags, {.input = false}).code == 0);
   CHECK(run_sherd(flags, {.out = -2}).code == 0);
   CHECK(run_sherd(flags, {.out = -2, .input = false}).code == 0);
   CHECK(events(log).back().at("event") == "end");
+}
+
+TEST_CASE("a plan that stdout cannot take is exit code 1") {
+  const Bench bench;
+  const int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+  REQUIRE(full >= 0);
+  const Words plan = words("plan --json " + small);
+  CHECK(run_sherd(plan, {.out = full}).code == 1);
+  CHECK(run_sherd({"--help"}, {.out = full}).code == 1);
+  const Outcome training = run_sherd(bench.small_run("--steps 2 --ranks 2"), {.out = full});
+  CHECK(training.code == 0);
+  CHECK(training.err.find("cannot write the closing table") != std::string::npos);
+  close(full);
+}
+
+TEST_CASE("a reader of the results that has left does not turn a good run into a bad one") {
+  const Bench bench;
+  int ends[2] = {-1, -1};
+  REQUIRE(pipe2(ends, O_CLOEXEC) == 0);
+  close(ends[0]);
+  CHECK(run_sherd(bench.small_run("--steps 2 --ranks 2"), {.out = ends[1]}).code == 0);
+  close(ends[1]);
 }
 
 TEST_CASE("a log on a full disk ends the run with an error and not with a hang") {
@@ -48,9 +70,9 @@ TEST_CASE("a log on a full disk ends the run with an error and not with a hang")
 
 TEST_CASE("runs beside each other do not meet") {
   const Bench bench;
-  const Words flags = bench.small_run("--steps 5 --ranks 2 --zero-stage 3 --log");
-  Process a(Words{SHERD_BINARY} + flags + Words{bench.folder.file("a")});
-  Process b(Words{SHERD_BINARY} + flags + Words{bench.folder.file("b")});
+  const Words flags = bench.small_run("--steps 5 --ranks 2 --zero-stage 3");
+  Process a(Words{SHERD_BINARY} + flags + Words{"--log", bench.folder.file("a")});
+  Process b(Words{SHERD_BINARY} + flags + Words{"--log", bench.folder.file("b")});
   CHECK(a.wait().code == 0);
   CHECK(b.wait().code == 0);
   const Json first = events(bench.folder.file("a")).back(),

@@ -11,7 +11,7 @@ lint() {
   "$@" || failed+=("$name")
 }
 
-for rule in layers names sizes words; do
+for rule in docs layers names sizes words; do
   lint "$rule" python3 "tests/lint/$rule.py" "$root"
 done
 

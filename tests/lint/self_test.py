@@ -4,6 +4,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import docs
 import layers
 import names
 import sizes
@@ -21,7 +22,9 @@ GOOD = {
     "src/cli/main.cpp": "#include <cstdlib>\nint main() { std::cout << getenv(\"A\"); exit(0); }\n",
     "cuda/kernels/matmul.cu": '#include "sherd/kernels/matmul.hpp"\n#include <cuda_runtime_api.h>\n',
     "tests/base/units_test.cpp": '#include "sherd/launch/run_config.hpp"\n',
-    "docs/style.md": "House style\n",
+    "docs/style.md": "House style, [home](../CMakeLists.txt), --steps, ---, `--none` of it\n"
+                     "| what | test |\n|---|---|\n| it | `a sum is a sum` |\n\n| no | `test of it` |\n",
+    "tests/base/sum_test.cpp": 'TEST_CASE("a sum is " "a sum") {}\n',
     "CMakeLists.txt": "project(x)\n",
 }
 LONG = "void f(int a)\n    noexcept {\n" + "  a += 1;\n" * 49 + "}\n"
@@ -53,13 +56,16 @@ PLANTED = [
     (sizes, "src/base/units_wide.cpp", METHOD),
     (sizes, "tests/base/x_test.cpp", 'TEST_CASE("a { case") {\n' + "  x();\n" * 79 + "}\n"),
     (sizes, "CMakeLists.txt", "# line\n" * 121),
+    (docs, "docs/x.md", "see [there](nowhere.md)\n"),
+    (docs, "docs/x.md", "| what | test |\n|---|---|\n| it | `a sum is none` |\n"),
+    (docs, "README.md", "give `--stepz 3`\n"),
     (words, "docs/x.md", "see /" + "work/there\n"),
     (words, "scripts/x.sh", "# TO" + "DO later\n"),
     (words, "src/base/units_wide.cpp", "// FIX" + "ME\n"),
     (words, ".ci/run", "cat /tmp/" + "bash_jobs\n"),
     (words, "README.md", "as reference/" + "toolchain.md says\n"),
 ]
-LINTS = (layers, names, sizes, words)
+LINTS = (docs, layers, names, sizes, words)
 
 
 def write(root, files):
@@ -73,7 +79,8 @@ def complaints(planted):
     """Findings of every lint on the good tree with `planted` on top."""
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), {**GOOD, **planted})
-        return {lint: lint.check(Path(folder)) for lint in LINTS}
+        arguments = {docs: ({"--steps", "--none"},)}  # the flags there are
+        return {lint: lint.check(Path(folder), *arguments.get(lint, ())) for lint in LINTS}
 
 
 def main():

@@ -20,6 +20,7 @@ struct Job {
   std::int64_t length = 1;                 // positions of a sequence
   data::SampleShape sample{};              // of both sources
   std::unique_ptr<data::Source> train;     // absent for a plan without data
+  std::function<void()> check_data;        // reads all of it once, before the ranks start
   std::unique_ptr<data::Source> validate;  // may be absent
   std::function<std::unique_ptr<model::Weights>(const model::ModelSpec&)>
       weights;  // default: random

@@ -56,11 +56,14 @@ class Validated {
  public:
   const RunConfig& operator*() const { return config_; }
   const RunConfig* operator->() const { return &config_; }
+  /// As it was given, `auto` and all: what another choice of flags starts from.
+  const RunConfig& asked() const { return asked_; }
 
  private:
   friend Validated resolve(RunConfig config, Purpose purpose);
-  explicit Validated(RunConfig config) : config_(std::move(config)) {}
-  RunConfig config_;
+  Validated(RunConfig asked, RunConfig config)
+      : asked_(std::move(asked)), config_(std::move(config)) {}
+  RunConfig asked_, config_;
 };
 
 /// **Errors** ConfigError with everything check() found.

@@ -69,7 +69,8 @@ constexpr void judge(const Measured& seen, const DecideConfig& config, Control& 
 
   ++control.step;
   if (!skip) ++control.applied;
-  control.skipped_in_row = skip ? control.skipped_in_row + 1 : 0;
+  if (overflow) ++control.skipped_in_row;  // a step without labels is no sign of divergence
+  if (!skip) control.skipped_in_row = 0;
   control.at_minimum = 0;
   if (config.dynamic && (overflow || counted)) advance_scale(overflow, config, control);
 }
