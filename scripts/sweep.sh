@@ -5,7 +5,7 @@ set -Eeuo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 sherd=${SHERD:-$root/build/release/sherd}
 quick=0
-text=$root/README.md
+text=$root/docs/style.md
 for argument in "$@"; do
   case $argument in
     --quick) quick=1 ;;
@@ -35,6 +35,7 @@ buckets=(1 150KiB 4MiB)
 if ((quick)); then
   worlds=(1 2 3)
   rhythms=("3 micro")
+  recomputes=(none block)
   prefetches=(1)
   buckets=(1 4MiB)
 fi
