@@ -98,3 +98,25 @@ TEST_CASE("a rank that dies in a collective ends all others with an error that n
     }
   }
 }
+
+TEST_CASE("a rank that stays away from a collective ends all others with an error that names it") {
+  for (const auto overlap : {plan::Overlap::off, plan::Overlap::on}) {
+    CAPTURE(static_cast<int>(overlap));
+    launch::RunConfig config = config_of(overlap);
+    config.ranks.timeout = 2;
+    const Ending ending =
+        end_of({.config = config,
+                .job = [](Rank) { return awkward_job(awkward_gpt2(), 18); },
+                .wrap =
+                    [](ThreadRun::Comm comm, const comm::ControlBlock& control) {
+                      return comm->rank() == 1 ? support::hanging_peer(std::move(comm), 7, control)
+                                               : std::move(comm);
+                    }});
+    CHECK(ending.cause.find("rank 1") != std::string::npos);
+    for (const std::exception_ptr& error : ending.thrown) {
+      REQUIRE(error);
+      CHECK_THROWS_AS(std::rethrow_exception(error), CommError);
+      CHECK(text_of(error).find("rank 1") != std::string::npos);
+    }
+  }
+}

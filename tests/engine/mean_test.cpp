@@ -123,6 +123,22 @@ TEST_CASE("clipping shortens the whole gradient to the given norm") {
   }
 }
 
+TEST_CASE("the reported norm does not know the loss scale") {
+  for (const int world : {1, 2, 3}) {
+    std::vector<double> norms;
+    for (const double scale : {1024.0, 65536.0}) {  // every scaled gradient is a normal fp16 number
+      launch::RunConfig config = linear_config(world, 0);
+      config.precision.precision = optim::Precision::fp16;
+      config.precision.loss_scale = scale;
+      engine::StepResult step;
+      static_cast<void>(after_step(config, step));
+      CHECK_FALSE(step.skipped);
+      norms.push_back(step.grad_norm);
+    }
+    CHECK(norms[0] == norms[1]);
+  }
+}
+
 TEST_CASE("the mean over uneven ranks is to the last bit that of one rank with the same leaves") {
   std::vector<std::uint64_t> losses, tokens;
   for (const int world : {1, 2, 3, 6}) {

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <limits>
 
-#include "sherd/base/poison.hpp"
 #include "sherd/launch/rank.hpp"
 #include "support/awkward_gpt2.hpp"
+#include "support/persistent_state.hpp"
 #include "support/planted_head.hpp"
 #include "support/thread_ranks.hpp"
 
@@ -22,23 +22,9 @@ using Bytes8 = std::vector<std::byte>;
 
 /// What this rank owns of parameters, master weights and moments, byte by byte.
 Bytes8 owned_state(const ThreadRank& seat) {
-  const plan::Plan& plan = seat.prepared.plan;
-  const bool guarded = poison_works() && !seat.prepared.overlap;
-  if (guarded) unpoison(seat.arena);
-  Bytes8 state;
-  for (std::size_t i = 0; i < plan.train.program.buffers.size(); ++i) {
-    const plan::Buffer& buffer = plan.train.program.buffers[i];
-    if (!buffer.persistent) continue;
-    if (buffer.use != memory::Use::params && buffer.use != memory::Use::optimizer) continue;
-    std::span<const std::byte> bytes = seat.arena.subspan(plan.train.at[i].offset, buffer.size);
-    // A whole parameter at stages 1 and 2 is refreshed from its owners before it is used.
-    if (buffer.name.starts_with("p.full")) {
-      const std::size_t share = bytes.size() / static_cast<std::size_t>(plan.setup.world());
-      bytes = bytes.subspan(share * static_cast<std::size_t>(seat.rank), share);
-    }
-    state.insert(state.end(), bytes.begin(), bytes.end());
-  }
-  if (guarded) poison(seat.arena);
+  Bytes8 state = persistent_bytes(seat, memory::Use::params);
+  const Bytes8 optimizer = persistent_bytes(seat, memory::Use::optimizer);
+  state.insert(state.end(), optimizer.begin(), optimizer.end());
   return state;
 }
 
