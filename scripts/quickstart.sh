@@ -27,20 +27,36 @@ if ((${#files[@]} == 0)); then
 fi
 work=$root/build/quickstart
 mkdir -p "$work"
+rm -rf "$work/train"
+mkdir -p "$work/train"
 if ((${#files[@]} > 1)); then
-  train=("${files[@]:0:${#files[@]}-1}")
-  held_out=${files[-1]}
+  # The last one with a few sequences in it; links keep the command line short.
+  held=$((${#files[@]} - 1))
+  for ((i = held; i >= 0; --i)); do
+    if (($(stat -c %s -- "${files[i]}") >= 1024)); then
+      held=$i
+      break
+    fi
+  done
+  held_out=${files[held]}
+  unset "files[held]"
+  n=0
+  for file in "${files[@]}"; do ln -s -- "$file" "$work/train/$((n++))-$(basename -- "$file")"; done
 else
+  case ${files[0]} in *.npy | *.bin)
+    echo "quickstart.sh: got token file '${files[0]}', need text; sherd train --data reads it" >&2
+    exit 4
+    ;;
+  esac
   size=$(stat -c %s -- "${files[0]}")
-  head -c $((size - size / 10)) -- "${files[0]}" >"$work/train.txt"
+  head -c $((size - size / 10)) -- "${files[0]}" >"$work/train/text"
   tail -c $((size / 10)) -- "${files[0]}" >"$work/held_out.txt"
-  train=("$work/train.txt")
   held_out=$work/held_out.txt
 fi
 
 trap 'exit 130' INT  # Ctrl-C is no failure to report
-printf 'sherd: training on %d file(s) of %s, held out: %s\n' "${#train[@]}" "$text" "$held_out" >&2
+printf 'sherd: training on %d file(s) of %s, held out: %s\n' "$(find "$work/train" -mindepth 1 | wc -l)" "$text" "$held_out" >&2
 "$root/build/release/sherd" train --model gpt2-tiny --zero-stage 3 --ranks 2 \
-  --data "${train[@]}" --val-data "$held_out" \
+  --data "$work/train" --val-data "$held_out" \
   --micro-batch 8 --steps 600 --lr 2e-3 --schedule cosine --warmup-steps 50 --clip-grad-norm 1 \
   --eval-every 100 --bucket-bytes 512KiB --log "$work/log.jsonl"

@@ -78,6 +78,24 @@ void check_sequences(const Job& job, int world) {
   }
 }
 
+// Sizes are 64-bit numbers of bytes; a network that comes near is a mistake, not a plan.
+void require_countable(const model::ModelSpec& spec) {
+  double bytes = 0;
+  const auto count = [&](Shape shape) {
+    bytes += 16.0 * static_cast<double>(shape.rows) * static_cast<double>(shape.cols);
+  };
+  for (const model::ParamSpec& param : spec.params) count(param.shape);
+  for (const model::BlockSpec& block : spec.blocks) {
+    count(block.out);
+    for (const model::SaveSpec& save : block.saves) count(save.shape);
+  }
+  if (bytes < 0x1p56) return;
+  throw ConfigError(
+      {fmt::format("the network asks for about {:.1e} bytes, more than any machine "
+                   "has; check its sizes, --micro-batch and --seq-len",
+                   bytes)});
+}
+
 std::uint32_t eval_batches(const Validated& run, const Job& job, int world) {
   if (!job.validate) return 0;
   const std::uint64_t all =
@@ -109,9 +127,10 @@ Prepared prepare(const Validated& run, const Job& job, Rank rank) {
   plan::ShardingConfig sharding = run->sharding;
   sharding.overlap = prepared.overlap ? plan::Overlap::on : plan::Overlap::off;
   const Target target{DeviceKind::cpu, compute_type(run->precision), prepared.threads};
-  plan::Setup setup =
-      plan::make_setup(model::declare(job.model, target, {run->batch.micro_batch, job.length}),
-                       sharding, run->memory, run->precision, run->optimizer, world);
+  model::ModelSpec spec = model::declare(job.model, target, {run->batch.micro_batch, job.length});
+  require_countable(spec);
+  plan::Setup setup = plan::make_setup(std::move(spec), sharding, run->memory, run->precision,
+                                       run->optimizer, world);
   setup.rank = rank;
   setup.grad_accum = static_cast<std::uint32_t>(run->batch.grad_accum);
   setup.sample = job.sample;

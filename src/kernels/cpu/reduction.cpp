@@ -99,7 +99,7 @@ void fold_float(const FoldArgs& args) {
 }
 
 void fold_integer(const FoldArgs& args) {
-  std::uint64_t sum[block];  // unsigned: sums of hashes wrap
+  std::uint64_t sum[block];  // digests wrap round, which signed integers may not
   auto* out = args.out.as<std::uint64_t>();
   const std::int64_t total = args.out.numel();
   for (std::int64_t at = 0; at < total; at += block) {
@@ -109,7 +109,7 @@ void fold_integer(const FoldArgs& args) {
       const auto* terms = reinterpret_cast<const std::uint64_t*>(source) + at;
       for (std::int64_t i = 0; i < n; ++i) sum[i] += terms[i];
     }
-    std::memcpy(out + at, sum, static_cast<std::size_t>(n) * sizeof(std::int64_t));
+    std::memcpy(out + at, sum, static_cast<std::size_t>(n) * sizeof(std::uint64_t));
   }
 }
 
