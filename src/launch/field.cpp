@@ -28,9 +28,7 @@ Choice choice(decltype(last)& value, const std::array<std::string_view, count>& 
 
 constexpr Range up_to(double high) { return {.low = 0, .high = high}; }
 constexpr Range below_one = {.low = 0, .high = 1, .high_open = true};
-constexpr Range scale = {.low = 0x1p-126, .high = 0x1p100}, epsilon = scale;
-// The kernels read these as fp32, where the last number below one is 1 - 2^-24.
-constexpr Range fraction = {.low = 0, .high = 1 - 0x1p-24};
+constexpr Range positive = {.low = 0, .low_open = true};
 constexpr Range size = {.low = 0, .high = 0x1p62}, some_size = {.low = 1, .high = 0x1p62};
 constexpr double million = 1 << 20, dimension = 1 << 24;
 
@@ -128,11 +126,11 @@ void add_precision(Fields& f, optim::PrecisionConfig& c) {
                "loss_scale",
                "fp16: a fixed scale instead of the dynamic one",
                &c.loss_scale,
-               {.low = 0, .high = 0x1p100},
+               {},
                {},
                "dynamic|X",
                "dynamic"});
-  f.push_back({in, "loss_scale_init", "fp16: first dynamic scale", &c.loss_scale_init, scale});
+  f.push_back({in, "loss_scale_init", "fp16: first dynamic scale", &c.loss_scale_init, positive});
   f.push_back({in,
                "loss_scale_window",
                "fp16: good steps before the scale doubles",
@@ -143,17 +141,17 @@ void add_precision(Fields& f, optim::PrecisionConfig& c) {
                "fp16: overflows before the scale halves",
                &c.loss_scale_hysteresis,
                {.low = 1, .high = 1e9}});
-  f.push_back({in, "loss_scale_min", "fp16: smallest dynamic scale", &c.loss_scale_min, scale});
+  f.push_back({in, "loss_scale_min", "fp16: smallest dynamic scale", &c.loss_scale_min, positive});
 }
 
 void add_optimizer(Fields& f, optim::OptimizerConfig& c) {
   constexpr auto in = Concern::optimizer;
   f.push_back({in, "optimizer", "update rule (sgd has momentum beta1)",
                choice<optim::Kind::sgd>(c.optimizer, optimizers)});
-  f.push_back({in, "lr", "learning rate", &c.lr, up_to(1e6)});
-  f.push_back({in, "beta1", "decay of the first moment", &c.beta1, fraction});
-  f.push_back({in, "beta2", "decay of the second moment", &c.beta2, fraction});
-  f.push_back({in, "eps", "added to the root of the second moment", &c.eps, epsilon});
+  f.push_back({in, "lr", "learning rate", &c.lr});
+  f.push_back({in, "beta1", "decay of the first moment", &c.beta1, below_one});
+  f.push_back({in, "beta2", "decay of the second moment", &c.beta2, below_one});
+  f.push_back({in, "eps", "added to the root of the second moment", &c.eps, positive});
   f.push_back(
       {in, "weight_decay", "decoupled, on tensors of two or more dimensions", &c.weight_decay});
   f.push_back({in, "decay_all", "weight decay on every tensor", &c.decay_all});

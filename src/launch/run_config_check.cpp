@@ -1,5 +1,6 @@
 #include <cmath>
 #include <initializer_list>
+#include <limits>
 
 #include "sherd/base/errors.hpp"
 #include "sherd/launch/field.hpp"
@@ -111,6 +112,26 @@ void check_loss_scale(const optim::PrecisionConfig& c, Problems& problems) {
                        ", need at least --loss-scale-min " + shortest(c.loss_scale_min));
 }
 
+// Kernels read these as fp32: a number it cannot hold would become another one.
+void check_fp32(const RunConfig& c, Problems& problems) {
+  const auto say = [&](const char* flag, double value) {
+    problems.push_back(std::string(flag) + ": got " + shortest(value) + ", which fp32 cannot hold");
+  };
+  constexpr double least = std::numeric_limits<float>::min(), most = 0x1p100;
+  const optim::OptimizerConfig& o = c.optimizer;
+  if (o.lr > std::numeric_limits<float>::max()) say("--lr", o.lr);
+  if (o.eps > 0 && (o.eps < least || o.eps > most)) say("--eps", o.eps);
+  for (const auto& [flag, beta] : {std::pair{"--beta1", o.beta1}, {"--beta2", o.beta2}}) {
+    if (beta < 1 && static_cast<float>(beta) >= 1) say(flag, beta);
+  }
+  const optim::PrecisionConfig& p = c.precision;
+  for (const auto& [flag, scale] : {std::pair{"--loss-scale", p.loss_scale},
+                                    {"--loss-scale-init", p.loss_scale_init},
+                                    {"--loss-scale-min", p.loss_scale_min}}) {
+    if (scale > 0 && (scale < least || scale > most)) say(flag, scale);
+  }
+}
+
 std::string equation(std::int64_t global, std::int64_t micro, std::int64_t accum, int world) {
   const auto term = [](std::int64_t value, const char* flag) {
     return std::string(flag) + " " + (value > 0 ? std::to_string(value) : "?");
@@ -154,6 +175,7 @@ std::vector<std::string> check(const RunConfig& config, Purpose purpose) {
   check_batch(config, purpose, problems);
   check_sharding(config, problems);
   check_loss_scale(config.precision, problems);
+  check_fp32(config, problems);
   return problems;
 }
 

@@ -52,7 +52,7 @@ struct Reference {
   }
   template <class Visit>  // visit(first row of the sequence, query row, column of the head, lse
                           // row)
-                          void each(Visit visit) const {
+  void each(Visit visit) const {
     for (std::int64_t s = 0; s < shape.sequences; ++s) {
       for (std::int64_t h = 0; h < shape.heads; ++h) {
         for (std::int64_t i = 0; i < shape.length; ++i) {

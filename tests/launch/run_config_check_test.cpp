@@ -88,7 +88,7 @@ TEST_CASE("each number out of its range is one problem, and all are listed toget
          c.precision.loss_scale_window = 0;
          c.precision.precision = optim::Precision::fp16;
        },
-       "--loss-scale-window: got 0, need an integer from 1 to 1000000000000000"},
+       "--loss-scale-window: got 0, need an integer from 1 to 1000000000"},
       {[](RunConfig& c) { c.batch.micro_batch = std::numeric_limits<std::int64_t>::max(); },
        "--micro-batch: got 9223372036854775807, need an integer from 0 to 1048576"},
   });
@@ -217,4 +217,18 @@ TEST_CASE("an enum value outside its names is a problem, not a crash") {
   RunConfig config = good();
   config.optimizer.optimizer = static_cast<optim::Kind>(9);
   CHECK(joined(launch::check(config)) == "--optimizer: got 9, need one of adamw, lion, sgd\n");
+}
+
+TEST_CASE("a number that fp32 cannot hold is refused before it becomes another one") {
+  launch::RunConfig config;
+  config.batch.steps = 1;
+  CHECK(launch::check(config).empty());
+  config.optimizer.lr = 1e39;
+  config.optimizer.eps = 1e-46;
+  config.optimizer.beta1 = 0.99999999999;
+  const std::vector<std::string> problems = launch::check(config);
+  REQUIRE(problems.size() == 3);
+  CHECK(problems[0] == "--lr: got 1e+39, which fp32 cannot hold");
+  CHECK(problems[1] == "--eps: got 1e-46, which fp32 cannot hold");
+  CHECK(problems[2].find("--beta1: ") == 0);
 }

@@ -110,7 +110,7 @@ TEST_CASE("a step without tokens changes nothing and reports no loss") {
   CHECK(control.tokens == 0);
   CHECK(control.applied == 5);
   CHECK(control.step == 1);
-  CHECK(control.skipped_in_row == 1);
+  CHECK(control.skipped_in_row == 0);  // no sign of divergence
   CHECK(control.at_minimum == 0);
 }
 

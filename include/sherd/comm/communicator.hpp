@@ -30,7 +30,8 @@ struct ReduceScatter {
   View shard;               // [1, k] this rank's result; may be full's own k elements (in place)
   Write mode = Write::set;  // add: onto what shard holds
   kernels::FoldOrder order = kernels::FoldOrder::fast;
-  const Philox* round = nullptr;  // bf16: stochastic rounding of shard[i] with the bits of first + i
+  const Philox* round =
+      nullptr;  // bf16: stochastic rounding of shard[i] with the bits of first + i
   std::uint64_t first = 0;
 };
 
