@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <stdio_ext.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 
@@ -72,7 +73,10 @@ void Narrator::ended(const launch::RunSummary& summary) {
   whole.sharding.zero_stage = 0;
   const launch::Prepared stage0 =
       launch::prepare(launch::resolve(whole, launch::Purpose::plan), job_, 0);
-  std::cout << closing_table({planned_table(summary.plan), event.peak, planned_table(stage0.plan),
+  MemoryTable measured = event.peak;  // the reserve is declared; what libraries took is seen here
+  measured.device.runtime =
+      summary.rss_peak - std::min(summary.rss_peak, summary.plan.memory.arena[0]);
+  std::cout << closing_table({planned_table(summary.plan), measured, planned_table(stage0.plan),
                               run_->sharding.zero_stage});
   std::cout << fmt::format("resident at most {} a rank; parameters {}\n",
                            format_bytes(summary.rss_peak), summary.parameters_hash)

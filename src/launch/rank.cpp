@@ -7,6 +7,7 @@
 
 #include "sherd/base/errors.hpp"
 #include "sherd/base/log.hpp"
+#include "sherd/base/poison.hpp"
 #include "sherd/launch/machine.hpp"
 
 namespace sherd::launch {
@@ -110,6 +111,7 @@ class Training {
   }
   // The first step has called every kernel once: what libraries hold beside the arena is known now.
   void check_reserve() {
+    if (poison_works()) return;  // most of it would be the sanitizer's own
     const Bytes peak = peak_resident(),
                 libraries = peak - std::min<Bytes>(peak, seat_.arena.size());
     if (libraries <= prepared_.plan.runtime) return;

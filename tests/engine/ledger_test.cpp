@@ -31,6 +31,8 @@ void* counted(std::size_t size, std::align_val_t alignment) {
 
 void* operator new(std::size_t size) { return counted(size); }
 void* operator new[](std::size_t size) { return counted(size); }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept { return counted(size); }
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept { return counted(size); }
 void* operator new(std::size_t size, std::align_val_t at) { return counted(size, at); }
 void* operator new[](std::size_t size, std::align_val_t at) { return counted(size, at); }
 void operator delete(void* memory) noexcept { std::free(memory); }
