@@ -35,10 +35,6 @@ View Runner::flat(const Access& access) const {
   return view(access, {1, static_cast<std::int64_t>(access.size / element)});
 }
 
-View Runner::view_of(plan::BufferId id) const {
-  return flat({id, Mode::read, 0, parts_.scheduled.program.at(id).size, Role::in, 0});
-}
-
 Runner::Bound Runner::bind(const Step& step) const {
   Bound bound;
   if (step.verb == Verb::gather || step.verb == Verb::reduce) bound.label = label_of(step);

@@ -31,9 +31,6 @@ class Runner final : public Visitor {
   void visit(std::uint32_t step, const Moment& moment) override;
   Fed fed;
 
-  /// Views of a persistent buffer by name, for set-up and hashing between programs.
-  [[nodiscard]] View view_of(plan::BufferId id) const;
-
  private:
   struct Bound;  // the accesses of a step as arguments
   Bound bind(const plan::Step& step) const;

@@ -16,18 +16,13 @@ struct Home {
   std::uint64_t first = 0;  // bucket element that values[0] is
 };
 
-bool has(const plan::Scheduled& scheduled, const std::string& name) {
-  for (const plan::Buffer& buffer : scheduled.program.buffers) {
-    if (buffer.persistent && buffer.name == name) return true;
-  }
-  return false;
-}
-
 Home home(const plan::Plan& plan, const Arenas& arenas, const char* kind, std::size_t bucket) {
-  const auto name = [&](const std::string& k) { return k + "[" + std::to_string(bucket) + "]"; };
-  std::string full = name(kind);
-  if (std::string(kind) == "p")
-    full = has(plan.train, name("p.shard")) ? name("p.shard") : name("p.full");
+  std::string full = plan::bucket_name(kind, bucket);
+  if (std::string(kind) == "p") {
+    const std::string shard = plan::bucket_name("p.shard", bucket);
+    full =
+        plan::has_buffer(plan.train.program, shard) ? shard : plan::bucket_name("p.full", bucket);
+  }
   const View values = persistent_view(plan.train, arenas, full);
   const auto count = static_cast<std::uint64_t>(values.numel());
   const bool whole = count == plan.setup.layout.buckets()[bucket].numel;
@@ -57,15 +52,14 @@ void for_portions(std::uint64_t count, StreamRef stream, Task&& task) {
 
 View persistent_view(const plan::Scheduled& scheduled, const Arenas& arenas,
                      const std::string& name) {
-  for (std::size_t b = 0; b < scheduled.program.buffers.size(); ++b) {
-    const plan::Buffer& buffer = scheduled.program.buffers[b];
-    if (!buffer.persistent || buffer.name != name) continue;
-    const auto numel = static_cast<std::int64_t>(buffer.size / size_of(buffer.type));
-    return {arenas[static_cast<std::size_t>(buffer.tier)].data() + scheduled.at[b].offset,
-            {1, numel},
-            buffer.type};
-  }
-  throw UsageError("engine: no persistent buffer " + name);
+  const plan::BufferId id = plan::find_buffer(scheduled.program, name);
+  const plan::Buffer& buffer = scheduled.program.at(id);
+  expects(buffer.persistent, "engine: buffer " + name + " does not outlive a step");
+  const auto numel = static_cast<std::int64_t>(buffer.size / size_of(buffer.type));
+  return {arenas[static_cast<std::size_t>(buffer.tier)].data() +
+              scheduled.at[plan::index_of(id)].offset,
+          {1, numel},
+          buffer.type};
 }
 
 void load_weights(const plan::Plan& plan, const Arenas& arenas, const model::Weights& weights,

@@ -67,12 +67,4 @@ inline void shrink(Program& program, BufferId id, std::string name, Bytes size) 
   buffer.size = size;
 }
 
-/// Persistent buffer of a bucket by its base name, such as "p.full[3]"; throws UsageError if there
-/// is none.
-[[nodiscard]] BufferId find_buffer(const Program& program, const std::string& name);
-[[nodiscard]] bool has_buffer(const Program& program, const std::string& name);
-[[nodiscard]] inline std::string bucket_name(const char* kind, std::size_t bucket) {
-  return std::string(kind) + "[" + std::to_string(bucket) + "]";
-}
-
 }  // namespace sherd::plan

@@ -125,4 +125,11 @@ struct Program {
 
 [[nodiscard]] constexpr std::size_t index_of(BufferId id) { return static_cast<std::size_t>(id); }
 
+/// The buffer of that name, such as "p.full[3]". **Errors** UsageError if there is none.
+[[nodiscard]] BufferId find_buffer(const Program& program, const std::string& name);
+[[nodiscard]] bool has_buffer(const Program& program, const std::string& name);
+[[nodiscard]] inline std::string bucket_name(const char* kind, std::size_t bucket) {
+  return std::string(kind) + "[" + std::to_string(bucket) + "]";
+}
+
 }  // namespace sherd::plan
