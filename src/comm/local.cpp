@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "comm/rendezvous.hpp"
@@ -25,7 +24,10 @@ View flat(View view) { return view.reshaped({1, view.numel()}); }
 class LocalComm final : public Communicator {
  public:
   LocalComm(LocalRank seat, Group group)
-      : Communicator(group.self, group.size()), seat_(std::move(seat)), meet_(std::move(group)) {}
+      : Communicator(group.self, group.size()),
+        seat_(std::move(seat)),
+        stream_(seat_.stream == nullptr ? host_ : *seat_.stream),
+        meet_(std::move(group)) {}
 
   void all_gather(View shard, View full, const Label& label) override;
   void reduce_scatter(const ReduceScatter& call, const Label& label) override;
@@ -52,6 +54,7 @@ class LocalComm final : public Communicator {
     meet_.arrive(call);
     try {
       move();
+      settle();
     } catch (const std::exception& error) {
       const Group& group = meet_.group();
       meet_.fail("rank " + std::to_string(group.run_rank(rank())) + ": " + error.what() + ", in " +
@@ -60,6 +63,8 @@ class LocalComm final : public Communicator {
     meet_.leave();
   }
 
+  // On a device, data has moved only when the stream has come this far.
+  void settle() { device::block(stream_, meet_.group().control->abort); }
   [[nodiscard]] Bytes offset_of(View view, const char* call) const;
   void copy_from(Rank peer, Bytes offset, View to);
   void fold(const Fold& fold);
@@ -71,6 +76,8 @@ class LocalComm final : public Communicator {
   }
 
   LocalRank seat_;
+  device::Stream host_{1};
+  StreamRef stream_;
   Rendezvous meet_;
 };
 
@@ -84,14 +91,17 @@ Bytes LocalComm::offset_of(View view, const char* call) const {
 
 void LocalComm::copy_from(Rank peer, Bytes offset, View to) {
   if (to.bytes() == 0) return;
-  seat_.peers->read(meet_.group().run_rank(peer), offset, to.raw());
+  const Rank from = meet_.group().run_rank(peer);
+  if (stream_.kind() == DeviceKind::cpu) return seat_.peers->read(from, offset, to.raw());
+  device::copy(to.raw(), {seat_.peers->window(from, offset, to.bytes()), to.bytes()}, stream_);
 }
 
 void LocalComm::fold(const Fold& call) {
   const Bytes element = size_of(call.out.type), total = call.out.bytes();
   std::vector<const std::byte*> sources(static_cast<std::size_t>(world()));
-  for (Bytes done = 0; done < total; done += window_bytes) {
-    const Bytes size = std::min(window_bytes, total - done);
+  const Bytes window = stream_.kind() == DeviceKind::cpu ? window_bytes : total;
+  for (Bytes done = 0; done < total; done += window) {
+    const Bytes size = std::min(window, total - done);
     for (Rank peer = 0; peer < world(); ++peer) {
       sources[static_cast<std::size_t>(peer)] =
           peer == rank()
@@ -100,7 +110,8 @@ void LocalComm::fold(const Fold& call) {
     }
     const View out{
         call.out.data + done, {1, static_cast<std::int64_t>(size / element)}, call.out.type};
-    kernels::fold({sources, out, call.mode, call.order, call.round, call.first + done / element});
+    kernels::fold(
+        {sources, out, call.mode, call.order, call.round, call.first + done / element}, stream_);
     for (Rank peer = 0; peer < world(); ++peer) {
       if (peer != rank()) seat_.peers->drop(sources[static_cast<std::size_t>(peer)], size);
     }
@@ -117,7 +128,7 @@ void LocalComm::all_gather(View shard, View full, const Label& label) {
   const Bytes whole = offset_of(full, "all_gather");
   const Bytes base = in_place ? whole : offset_of(shard, "all_gather");
   run({Verb::all_gather, full.type, shard.bytes(), base, in_place, label}, [&] {
-    if (!in_place && shard.bytes() > 0) std::memcpy(own.data, shard.data, shard.bytes());
+    if (!in_place && shard.bytes() > 0) device::copy(own.raw(), shard.raw(), stream_);
     for (int step = 1; step < world(); ++step) {
       const Rank peer = (rank() + step) % world();
       const Bytes skip = in_place ? static_cast<Bytes>(peer) * shard.bytes() : 0;
@@ -164,6 +175,7 @@ void LocalComm::all_reduce(View in, View out, const Label& label) {
     fold({.own = part(in, rank()),
           .offset = from + static_cast<Bytes>(rank()) * slice,
           .out = mine});
+    settle();
     meet_.pass();
     for (int step = 1; step < world(); ++step) {
       const Rank peer = (rank() + step) % world();

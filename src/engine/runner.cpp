@@ -132,7 +132,7 @@ void Runner::vote(Bound& bound) {
 void Runner::decide(const Step& step, Bound& bound) {
   const auto& vote = *bound.vote_global.as<optim::Vote>();
   if (step.subject == 0) {
-    optim::decide(vote, parts_.decide, *bound.control);
+    optim::decide(vote, parts_.decide, *bound.control, parts_.compute);
   } else {
     const auto tokens = static_cast<double>(vote.loss.tokens);
     const bool finite = vote.loss.nonfinite == 0 && tokens > 0;

@@ -6,6 +6,8 @@
 #include "kernels/cpu/attention.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/poison.hpp"
+#include "sherd/kernels/device_scratch.hpp"
+#include "sherd/kernels/interface.hpp"
 
 namespace sherd::kernels {
 namespace {
@@ -31,15 +33,20 @@ void check(const std::string& call, const AttentionShape& shape,
                   ", need [" + std::to_string(want.shape.rows) + ", " +
                   std::to_string(want.shape.cols) + "] of fp32, bf16 or fp16");
     }
-    touch(view.raw());  // the library that reads it is not instrumented
   }
+}
+// The library that reads them is not instrumented.
+void touch_all(std::initializer_list<View> views) {
+  for (const View& view : views) touch(view.raw());
 }
 void check_scratch(const std::string& call, const View& scratch, Bytes need) {
   if (scratch.bytes() < need || reinterpret_cast<std::uintptr_t>(scratch.data) % 64 != 0) {
     throw_usage(call + ": got " + std::to_string(scratch.bytes()) + " bytes of scratch, need " +
                 std::to_string(need) + " aligned to 64");
   }
-  touch(scratch.raw().first(need));
+}
+View part(const View& scratch, Bytes size) {
+  return {scratch.data, {1, static_cast<std::int64_t>(size)}, DType::u8};
 }
 Bytes per_worker(std::int64_t floats, int threads) {
   return static_cast<Bytes>(floats * threads) * sizeof(float);
@@ -54,9 +61,11 @@ Shape lse_shape(const AttentionShape& shape) {
 }  // namespace
 
 Bytes attention_scratch(const AttentionShape& shape, const Target& target) {
+  if (target.kind == DeviceKind::cuda) return device_scratch::attention(shape);
   return per_worker(cpu::forward_floats(shape), target.threads);
 }
 Bytes attention_backward_scratch(const AttentionShape& shape, const Target& target) {
+  if (target.kind == DeviceKind::cuda) return device_scratch::attention_backward(shape);
   return per_worker(cpu::backward_floats(shape), target.threads);
 }
 
@@ -67,8 +76,10 @@ void attention(const AttentionArgs& args, StreamRef stream) {
          {"out", args.out, rows_of(shape, shape.width())},
          {"lse", args.lse, lse_shape(shape)}});
   expects(args.lse.type == DType::f32, "attention: got another type of lse, need fp32");
-  check_scratch("attention", args.scratch,
-                attention_scratch(shape, {.threads = stream.workers().threads()}));
+  const Bytes need = attention_scratch(shape, target_of(stream));
+  check_scratch("attention", args.scratch, need);
+  if (on_device(stream)) return twin(stream).attention(args, stream);
+  touch_all({args.qkv, args.out, args.lse, part(args.scratch, need)});
   cpu::attention(args, stream);
 }
 
@@ -81,8 +92,10 @@ void attention_backward(const AttentionBackwardArgs& args, StreamRef stream) {
          {"d_qkv", args.d_qkv, rows_of(shape, 3 * shape.width())},
          {"lse", args.lse, lse_shape(shape)}});
   expects(args.lse.type == DType::f32, "attention_backward: got another type of lse, need fp32");
-  check_scratch("attention_backward", args.scratch,
-                attention_backward_scratch(shape, {.threads = stream.workers().threads()}));
+  const Bytes need = attention_backward_scratch(shape, target_of(stream));
+  check_scratch("attention_backward", args.scratch, need);
+  if (on_device(stream)) return twin(stream).attention_backward(args, stream);
+  touch_all({args.qkv, args.out, args.d_out, args.d_qkv, args.lse, part(args.scratch, need)});
   cpu::attention_backward(args, stream);
 }
 

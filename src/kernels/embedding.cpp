@@ -2,6 +2,8 @@
 
 #include "kernels/checks.hpp"
 #include "kernels/cpu/embedding.hpp"
+#include "sherd/kernels/device_scratch.hpp"
+#include "sherd/kernels/interface.hpp"
 
 namespace sherd::kernels {
 
@@ -16,10 +18,13 @@ void embedding(const EmbeddingArgs& args, StreamRef stream) {
   expects(!args.positions || (args.positions.shape.cols == width &&
                               args.positions.shape.rows >= args.tokens.shape.cols),
           "embedding: got positions of another size, need [context >= length, width]");
+  if (on_device(stream)) return twin(stream).embedding(args, stream);
   cpu::embedding(args, stream.workers());
 }
 
-Bytes embedding_backward_scratch(Shape tokens, std::int64_t vocabulary, std::int64_t /*width*/) {
+Bytes embedding_backward_scratch(Shape tokens, std::int64_t vocabulary, std::int64_t /*width*/,
+                                 const Target& target) {
+  if (target.kind == DeviceKind::cuda) return device_scratch::embedding_backward(tokens.numel());
   return static_cast<Bytes>(vocabulary + 1 + tokens.numel()) * sizeof(std::int32_t);
 }
 
@@ -37,8 +42,9 @@ void embedding_backward(const EmbeddingBackwardArgs& args, StreamRef stream) {
           "embedding_backward: got d_positions of another size or type, need [context >= length, "
           "width] fp32 or bf16");
   expects(!table || args.scratch.bytes() >=
-                        embedding_backward_scratch(args.tokens.shape, table.shape.rows, width),
+                        embedding_backward_scratch(args.tokens.shape, table.shape.rows, width, {.kind = stream.kind()}),
           "embedding_backward: got too little scratch, need embedding_backward_scratch bytes");
+  if (on_device(stream)) return twin(stream).embedding_backward(args, stream);
   cpu::embedding_backward(args, stream.workers());
 }
 

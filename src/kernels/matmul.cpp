@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <string>
 
+#include "kernels/cpu/elementwise.hpp"
 #include "kernels/cpu/gemm.hpp"
 #include "kernels/cpu/matmul.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/poison.hpp"
+#include "sherd/kernels/device_scratch.hpp"
+#include "sherd/kernels/interface.hpp"
 
 namespace sherd::kernels {
 namespace {
@@ -19,11 +22,11 @@ std::string text(Shape shape) {
 Shape turned(Shape shape, Transpose transpose) {
   return transpose == Transpose::yes ? Shape{shape.cols, shape.rows} : shape;
 }
-Bytes scratch_for(const MatmulArgs& args, int threads) {
+Bytes scratch_for(const MatmulArgs& args, const Target& target) {
   const Shape a = turned(args.a.shape, args.transpose_a);
   const DType operands = cpu::is_half(args.a.type) ? args.a.type : args.b.type;
   return matmul_scratch(a.rows, args.out.shape.cols, a.cols, operands, args.out.type,
-                        {.threads = threads});
+                        target);
 }
 bool overlaps(const View& x, const View& y) {
   return x.data < y.data + y.bytes() && y.data < x.data + x.bytes();
@@ -42,6 +45,18 @@ void check_shapes(const MatmulArgs& args) {
                 std::to_string(out.cols));
   }
 }
+void check_gelu(const MatmulArgs& args) {
+  for (const View& view : {args.before_gelu, args.gelu_of}) {
+    expects(!view || (view.shape == args.out.shape && view.type == args.out.type),
+            "matmul: got a GELU operand of another size or type, need them as out");
+  }
+  expects(!(args.before_gelu && args.gelu_of) &&
+              ((!args.before_gelu && !args.gelu_of) ||
+               (args.mode == Write::set && args.round == nullptr)),
+          "matmul: got a GELU with accumulation, rounding or another GELU, need one alone");
+  expects(!args.before_gelu || !overlaps(args.before_gelu, args.out),
+          "matmul: got before_gelu inside out, need them apart");
+}
 void check_types(const MatmulArgs& args) {
   for (const View& view : {args.a, args.b, args.out, args.bias}) {
     if (!cpu::is_float(view.type)) {
@@ -56,6 +71,7 @@ void check_types(const MatmulArgs& args) {
 
 Bytes matmul_scratch(std::int64_t m, std::int64_t n, std::int64_t k, DType operands, DType out,
                      const Target& target) {
+  if (target.kind == DeviceKind::cuda) return device_scratch::matmul(m, n, out);
   const cpu::Tiling largest{std::min(m, cpu::largest_tile.rows),
                             std::min(n, cpu::largest_tile.cols),
                             std::min(k, cpu::largest_tile.depth)};
@@ -71,28 +87,45 @@ void matmul(const MatmulArgs& args, StreamRef stream) {
   expects(args.a && args.b && args.out, "matmul: got an absent operand, need a, b and out");
   check_types(args);
   check_shapes(args);
+  check_gelu(args);
   expects(!overlaps(args.out, args.a) && !overlaps(args.out, args.b),
           "matmul: got an output that overlaps an operand, need them apart");
-  const Bytes need = scratch_for(args, stream.workers().threads());
+  const Bytes need = scratch_for(args, target_of(stream));
   const Bytes have = args.scratch ? args.scratch.bytes() : 0;
   if (have < need || reinterpret_cast<std::uintptr_t>(args.scratch.data) % 64 != 0) {
     throw_usage("matmul: got " + std::to_string(have) + " bytes of scratch, need " +
                 std::to_string(need) + " aligned to 64");
   }
   if (args.out.numel() == 0) return;
+  if (on_device(stream)) return twin(stream).matmul(args, stream);
   // The library is not instrumented: this is where the address sanitizer sees its operands.
   for (const View& view : {args.a, args.b, args.out, args.bias}) touch(view.raw());
   touch(args.scratch.raw().first(need));
+  if (args.before_gelu) {
+    MatmulArgs before = args;
+    before.out = args.before_gelu;
+    cpu::matmul(before, stream);
+    return cpu::gelu(args.before_gelu, args.out, stream.workers());
+  }
   cpu::matmul(args, stream);
+  if (args.gelu_of) cpu::gelu_backward(args.gelu_of, args.out, args.out, stream.workers());
 }
 
-void bias_gradient(View d_out, const Grad& to, StreamRef stream) {
+Bytes bias_gradient_scratch(std::int64_t cols, const Target& target) {
+  return target.kind == DeviceKind::cuda ? device_scratch::bias_gradient(cols) : 0;
+}
+
+void bias_gradient(const BiasGradientArgs& args, StreamRef stream) {
+  const auto& [d_out, to, scratch] = args;
   expects(d_out && to.to, "bias_gradient: got an absent operand, need d_out and to");
   expects(cpu::is_float(d_out.type), "bias_gradient: got another type, need fp32, bf16 or fp16");
   expects(to.to.type == DType::f32 || to.to.type == DType::bf16,
           "bias_gradient: got another type of gradient, need fp32 or bf16");
   expects(to.to.numel() == d_out.shape.cols,
           "bias_gradient: got another length, need one value per column");
+  expects(scratch.bytes() >= bias_gradient_scratch(d_out.shape.cols, target_of(stream)),
+          "bias_gradient: got too little scratch, need bias_gradient_scratch bytes");
+  if (on_device(stream)) return twin(stream).bias_gradient(args, stream);
   cpu::bias_gradient(d_out, to, stream);
 }
 

@@ -2,6 +2,8 @@
 
 #include "kernels/checks.hpp"
 #include "kernels/cpu/norm_layer.hpp"
+#include "sherd/kernels/device_scratch.hpp"
+#include "sherd/kernels/interface.hpp"
 
 namespace sherd::kernels {
 namespace {
@@ -22,10 +24,12 @@ void layer_norm(const LayerNormArgs& args, StreamRef stream) {
           "layer_norm: got gamma or beta of another size, need [1, cols]");
   expects(is_statistic(args.mean, rows) && is_statistic(args.rstd, rows),
           "layer_norm: got mean or rstd of another size or type, need [rows, 1] fp32");
+  if (on_device(stream)) return twin(stream).layer_norm(args, stream);
   cpu::layer_norm(args, stream.workers());
 }
 
-Bytes layer_norm_backward_scratch(std::int64_t rows, std::int64_t cols) {
+Bytes layer_norm_backward_scratch(std::int64_t rows, std::int64_t cols, const Target& target) {
+  if (target.kind == DeviceKind::cuda) return device_scratch::layer_norm_backward(cols);
   return static_cast<Bytes>(2 * cpu::norm_blocks(rows) * cols) * sizeof(float);
 }
 
@@ -45,8 +49,9 @@ void layer_norm_backward(const LayerNormBackwardArgs& args, StreamRef stream) {
   expects(absent_or_takes(args.d_gamma, cols) && absent_or_takes(args.d_beta, cols),
           "layer_norm_backward: got a gradient of another size or type, need [1, cols] fp32 or "
           "bf16");
-  expects(args.scratch.bytes() >= layer_norm_backward_scratch(rows, cols),
+  expects(args.scratch.bytes() >= layer_norm_backward_scratch(rows, cols, {.kind = stream.kind()}),
           "layer_norm_backward: got too little scratch, need layer_norm_backward_scratch bytes");
+  if (on_device(stream)) return twin(stream).layer_norm_backward(args, stream);
   cpu::layer_norm_backward(args, stream.workers());
 }
 

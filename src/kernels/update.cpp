@@ -2,6 +2,7 @@
 
 #include "kernels/checks.hpp"
 #include "kernels/cpu/update.hpp"
+#include "sherd/kernels/interface.hpp"
 
 namespace sherd::kernels {
 namespace {
@@ -29,6 +30,7 @@ void adamw(const UpdateArgs& args, StreamRef stream) {
   expects(stores_16_bits(args), "adamw: got a wide parameter, need bf16, fp16 or none");
   expects(args.scalars != nullptr, "adamw: got no scalars, need them");
   expects(args.eps > 0, "adamw: got eps of 0 or less, need more: padding would become NaN");
+  if (on_device(stream)) return twin(stream).adamw(args, stream);
   cpu::adamw(args, stream.workers());
 }
 
@@ -40,6 +42,7 @@ void lion(const UpdateArgs& args, StreamRef stream) {
           "lion: got m of another size or type, or v, need m in fp32 and no v");
   expects(stores_16_bits(args), "lion: got a wide parameter, need bf16, fp16 or none");
   expects(args.scalars != nullptr, "lion: got no scalars, need them");
+  if (on_device(stream)) return twin(stream).lion(args, stream);
   cpu::lion(args, stream.workers());
 }
 
@@ -51,6 +54,7 @@ void sgd(const UpdateArgs& args, StreamRef stream) {
           "sgd: got v, or no m but momentum, or m of another size, need m in fp32 or beta1 = 0");
   expects(stores_16_bits(args), "sgd: got a wide parameter, need bf16, fp16 or none");
   expects(args.scalars != nullptr, "sgd: got no scalars, need them");
+  if (on_device(stream)) return twin(stream).sgd(args, stream);
   cpu::sgd(args, stream.workers());
 }
 

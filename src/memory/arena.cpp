@@ -42,15 +42,31 @@ Arena Arena::shared(int fd, Bytes size) {
   return Arena(map(size, MAP_SHARED, fd));
 }
 
-Arena::Arena(Arena&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+Arena Arena::on(device::Driver& driver, device::Memory kind, Bytes size) {
+  if (size == 0) return {};
+  Arena arena({driver.allocate(kind, size), size});
+  arena.driver_ = &driver;
+  arena.kind_ = kind;
+  return arena;
+}
+
+Arena::Arena(Arena&& other) noexcept
+    : bytes_(std::exchange(other.bytes_, {})), driver_(other.driver_), kind_(other.kind_) {}
 
 Arena& Arena::operator=(Arena&& other) noexcept {
   std::swap(bytes_, other.bytes_);
+  std::swap(driver_, other.driver_);
+  std::swap(kind_, other.kind_);
   return *this;
 }
 
 Arena::~Arena() {
-  if (!bytes_.empty()) munmap(bytes_.data(), bytes_.size());
+  if (bytes_.empty()) return;
+  if (driver_ != nullptr) {
+    driver_->release(kind_, bytes_.data());
+  } else {
+    munmap(bytes_.data(), bytes_.size());
+  }
 }
 
 }  // namespace sherd::memory

@@ -20,6 +20,13 @@ class Carver {
     expects(used_ <= size_, "Carver::take: scratch is smaller than declared");
     return {base_ + at, shape, type};
   }
+  /// Rows that start `pitch` elements apart.
+  View take(Shape shape, DType type, std::int64_t pitch) {
+    View view = take({shape.rows, pitch}, type);
+    view.shape = shape;
+    view.pitch = pitch == shape.cols ? 0 : pitch;
+    return view;
+  }
   View take(Bytes bytes) { return take({1, static_cast<std::int64_t>(bytes)}, DType::u8); }
   /// All that is left: the kernels' own scratch, which `declare` counts last.
   [[nodiscard]] View rest() const {

@@ -12,9 +12,10 @@ Init init_residual(std::int64_t layers) {
   return {0, 0.02f / std::sqrt(2.0f * static_cast<float>(layers))};
 }
 
-std::int64_t head_chunk_rows(std::int64_t vocab_size) {
-  const std::int64_t fits = (std::int64_t{1} << 24) / vocab_size / 64 * 64;
-  return std::clamp<std::int64_t>(fits, 64, 1024);
+std::int64_t head_chunk_rows(std::int64_t vocab_size, DeviceKind kind) {
+  const bool cpu = kind == DeviceKind::cpu;  // a device has memory for 1 GiB, and wants tall products
+  const std::int64_t floats = std::int64_t{1} << (cpu ? 24 : 28);
+  return std::clamp<std::int64_t>(floats / vocab_size / 64 * 64, 64, cpu ? 1024 : 32768);
 }
 
 Model gpt2(const Gpt2Config& c) {

@@ -51,7 +51,7 @@ void Gpt2Attention::declare(Declare& d) const {
   Carver backward;
   backward.take({n, 3 * width}, target.compute);
   backward.take(std::max({products, kernels::attention_backward_scratch(shape, target),
-                          kernels::layer_norm_backward_scratch(n, width), rebuild_scratch(n)}));
+                          kernels::layer_norm_backward_scratch(n, width, target), rebuild_scratch(n)}));
   d.scratch(std::max(products, kernels::attention_scratch(shape, target)), backward.used());
 }
 

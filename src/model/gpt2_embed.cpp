@@ -23,7 +23,7 @@ void Gpt2Embed::declare(Declare& d) const {
   d.backward_reads({});
   Carver scratch;
   if (c.dropout > 0) scratch.take({rows.numel(), c.width}, d.target().compute);
-  scratch.take(kernels::embedding_backward_scratch(rows, c.vocab_size, c.width));
+  scratch.take(kernels::embedding_backward_scratch(rows, c.vocab_size, c.width, d.target()));
   d.scratch(0, scratch.used());
 }
 

@@ -40,7 +40,7 @@ void Gpt2Mlp::declare(Declare& d) const {
   Carver backward;
   backward.take({n, ffn}, target.compute);
   backward.take(
-      std::max({products, kernels::layer_norm_backward_scratch(n, width), rebuild_scratch(n)}));
+      std::max({products, kernels::layer_norm_backward_scratch(n, width, target), rebuild_scratch(n)}));
   d.scratch(products, backward.used());
 }
 
@@ -48,8 +48,7 @@ void Gpt2Mlp::forward(const Forward& f) {
   const auto& [p, s] = std::pair(f.params, f.saves);
   kernels::layer_norm({f.in, p[ln_gamma], p[ln_beta], s[ln], s[mean], s[rstd], config_.eps},
                       f.stream);
-  linear({s[ln], p[fc_weight], p[fc_bias], s[fc], f.scratch}, f.stream);
-  kernels::gelu(s[fc], s[activated], f.stream);
+  linear({s[ln], p[fc_weight], p[fc_bias], s[activated], f.scratch, s[fc]}, f.stream);
   linear({s[activated], p[proj_weight], p[proj_bias], f.out, f.scratch}, f.stream);
   const float drop = f.training ? config_.dropout : 0;
   kernels::dropout({f.out, f.in, f.out, drop, substream(f.rng, 1)}, f.stream);
@@ -69,9 +68,8 @@ void Gpt2Mlp::backward(const Backward& b) {
     kernels::dropout({b.d_out, {}, d_proj, config_.dropout, substream(b.rng, 1)}, b.stream);
   }
   linear_backward({s[activated], p[proj_weight], d_proj, d_hidden, b.grads[proj_weight],
-                   b.grads[proj_bias], tool},
+                   b.grads[proj_bias], tool, s[fc]},
                   b.stream);
-  kernels::gelu_backward(s[fc], d_hidden, d_hidden, b.stream);
   linear_backward(
       {s[ln], p[fc_weight], d_hidden, b.d_in, b.grads[fc_weight], b.grads[fc_bias], tool},
       b.stream);

@@ -16,13 +16,18 @@ Bytes product_scratch(std::int64_t m, std::int64_t n, std::int64_t k, const Targ
 Bytes linear_scratch(const LinearShape& s, const Target& target) {
   return std::max({product_scratch(s.rows, s.out, s.in, target),
                    product_scratch(s.rows, s.in, s.out, target),
-                   product_scratch(s.in, s.out, s.rows, target)});
+                   product_scratch(s.in, s.out, s.rows, target),
+                   kernels::bias_gradient_scratch(s.out, target)});
 }
 
 void linear(const LinearArgs& args, StreamRef stream) {
-  kernels::matmul(
-      {.a = args.x, .b = args.weight, .out = args.out, .bias = args.bias, .scratch = args.scratch},
-      stream);
+  kernels::matmul({.a = args.x,
+                   .b = args.weight,
+                   .out = args.out,
+                   .bias = args.bias,
+                   .before_gelu = args.before_gelu,
+                   .scratch = args.scratch},
+                  stream);
 }
 
 void weight_gradient(const WeightGradientArgs& args, StreamRef stream) {
@@ -38,12 +43,13 @@ void weight_gradient(const WeightGradientArgs& args, StreamRef stream) {
 
 void linear_backward(const LinearBackwardArgs& args, StreamRef stream) {
   weight_gradient({args.x, args.d_out, args.d_weight, args.scratch}, stream);
-  kernels::bias_gradient(args.d_out, args.d_bias, stream);
+  kernels::bias_gradient({args.d_out, args.d_bias, args.scratch}, stream);
   if (!args.d_in) return;
   kernels::matmul({.a = args.d_out,
                    .b = args.weight,
                    .transpose_b = kernels::Transpose::yes,
                    .out = args.d_in,
+                   .gelu_of = args.gelu_of,
                    .scratch = args.scratch},
                   stream);
 }

@@ -38,9 +38,8 @@ void Linear::declare(Declare& d) const {
 }
 
 void Linear::forward(const Forward& f) {
-  const View sum = activation_ == Activation::gelu ? f.saves[0] : f.out;
-  linear({f.in, f.params[weight], f.params[bias], sum, f.scratch}, f.stream);
-  if (activation_ == Activation::gelu) kernels::gelu(sum, f.out, f.stream);
+  const View before_gelu = activation_ == Activation::gelu ? f.saves[0] : View{};
+  linear({f.in, f.params[weight], f.params[bias], f.out, f.scratch, before_gelu}, f.stream);
 }
 
 void Linear::backward(const Backward& b) {

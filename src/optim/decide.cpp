@@ -4,6 +4,7 @@
 #include "sherd/base/errors.hpp"
 #include "sherd/optim/control.hpp"
 #include "sherd/optim/decide_math.hpp"
+#include "sherd/optim/interface.hpp"
 
 namespace sherd::optim {
 namespace {
@@ -12,19 +13,24 @@ bool is_dynamic(const PrecisionConfig& config) {
   return config.precision == Precision::fp16 && config.loss_scale == 0;
 }
 
+const Interface& twin(StreamRef stream) {
+  return *static_cast<const Interface*>(stream.library().optim);
+}
+
 bool is_float_scale(double scale) {
   return scale >= std::numeric_limits<float>::min() && scale <= static_cast<double>(scale_max);
 }
 
 }  // namespace
 
-void decide(const Vote& vote, const DecideConfig& config, Control& control) {
-  const Measured seen{.root = std::sqrt(vote.norm.squares.value()),
-                      .loss_sum = vote.loss.loss.value(),
-                      .tokens = vote.loss.tokens,
-                      .finite = vote.norm.nonfinite == 0 && vote.loss.nonfinite == 0,
-                      .stop = vote.stop};
-  judge(seen, config, control);
+void decide(const Vote& vote, const DecideConfig& config, Control& control, StreamRef stream) {
+  if (stream.kind() != DeviceKind::cpu) return twin(stream).decide(vote, config, control, stream);
+  judge(measured(vote), config, control);
+}
+
+void report(const Vote& vote, EvalReport& report, StreamRef stream) {
+  if (stream.kind() != DeviceKind::cpu) return twin(stream).report(vote, report, stream);
+  report = report_of(vote);
 }
 
 Control initial(const PrecisionConfig& config) {

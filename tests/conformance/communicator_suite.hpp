@@ -212,8 +212,9 @@ TEST_CASE("reduce_scatter rounds with the random bits that start where the calle
       }
       for (const auto& one : all) sources.push_back(reinterpret_cast<const std::byte*>(one.data()));
       const View out{reinterpret_cast<std::byte*>(want.data()), {1, k}, DType::bf16};
+      device::Stream stream(1);
       kernels::fold(
-          {.sources = sources, .out = out, .round = &round, .first = std::uint64_t(first)});
+          {.sources = sources, .out = out, .round = &round, .first = std::uint64_t(first)}, stream);
       expect(
           shard, [&](std::int64_t i) { return at(out, i); }, "rounded");
     });

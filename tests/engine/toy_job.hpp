@@ -58,7 +58,7 @@ class Shift final : public Block {
       kernels::add(f.in.rows(row, 1), f.params[0], f.out.rows(row, 1), f.stream);
   }
   void backward(const Backward& b) override {
-    kernels::bias_gradient(b.d_out, b.grads[0], b.stream);
+    kernels::bias_gradient({b.d_out, b.grads[0]}, b.stream);
     kernels::cast(b.d_out, b.d_in, b.stream);
   }
 

@@ -87,7 +87,7 @@ TEST_CASE("embedding backward equals a sequential loop, bit for bit, in every ty
           const Array table_before = table, positions_before = positions;
           const Grad d_table{table.view(), mode, bits}, d_positions{positions.view(), mode, bits};
           Array space =
-              scratch(kernels::embedding_backward_scratch(tokens.view().shape, vocabulary, width));
+              scratch(kernels::embedding_backward_scratch(tokens.view().shape, vocabulary, width, {}));
           std::vector<std::int64_t> token_of, place_of;
           for (std::int64_t i = 0; i < 132; ++i) {
             token_of.push_back(static_cast<std::int64_t>(tokens[i]));
@@ -110,7 +110,7 @@ TEST_CASE("embedding backward clears rows that nobody names, and only when it se
   Array tokens({1, 2}, DType::i32, [](std::int64_t) { return 3.0; });
   Array d_out({2, 5}, DType::bf16, [](std::int64_t) { return 1.0; });
   Array table({6, 5}, DType::f32, [](std::int64_t) { return 7.0; });
-  Array space = scratch(kernels::embedding_backward_scratch({1, 2}, 6, 5));
+  Array space = scratch(kernels::embedding_backward_scratch({1, 2}, 6, 5, {}));
   kernels::embedding_backward(
       {tokens.view(), d_out.view(), {table.view(), Write::add}, {}, space.view()}, stream);
   for (std::int64_t i = 0; i < 30; ++i) CHECK(table[i] == (i / 5 == 3 ? 9 : 7));

@@ -333,7 +333,7 @@ TEST_CASE("bias gradient sums columns in row order for any number of threads") {
       for (const int threads : {1, 2, 3}) {
         device::Stream stream(threads);
         Tensor to = before;
-        kernels::bias_gradient(d_out.view(), {.to = to.view(), .mode = mode}, stream);
+        kernels::bias_gradient({d_out.view(), {.to = to.view(), .mode = mode}}, stream);
         for (std::int64_t col = 0; col < 600; ++col) {
           float sum = 0;
           for (std::int64_t row = 0; row < 33; ++row) sum += static_cast<float>(d_out.at(row, col));
@@ -353,7 +353,7 @@ TEST_CASE("bias gradient into bf16 rounds the final sum with the bits of its col
   const Philox bits = philox(3, Purpose::gradient_rounding, {1});
   device::Stream stream(2);
   Tensor to = before;
-  kernels::bias_gradient(d_out.view(), {to.view(), Write::add, bits}, stream);
+  kernels::bias_gradient({d_out.view(), {to.view(), Write::add, bits}}, stream);
   for (std::int64_t col = 0; col < 300; ++col) {
     float sum = 0;
     for (std::int64_t row = 0; row < 9; ++row) sum += static_cast<float>(d_out.at(row, col));

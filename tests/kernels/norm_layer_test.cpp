@@ -114,7 +114,7 @@ TEST_CASE("layer norm backward equals fp64 sums for every type and awkward shape
       Problem p(shape, type);
       p.forward(stream);
       Array d_in(shape, type), d_gamma({1, p.cols}, DType::f32), d_beta({1, p.cols}, DType::f32);
-      Array space = scratch(kernels::layer_norm_backward_scratch(p.rows, p.cols));
+      Array space = scratch(kernels::layer_norm_backward_scratch(p.rows, p.cols, {}));
       kernels::layer_norm_backward(p.backward(d_in, {d_gamma.view()}, {d_beta.view()}, space),
                                    stream);
       bool good = d_in.guarded() && space.guarded();
@@ -142,7 +142,7 @@ TEST_CASE("layer norm backward equals a central difference of the fp64 forward p
   Problem p({2, 19}, DType::f32);
   p.forward(stream);
   Array d_in({2, 19}, DType::f32), d_gamma({1, 19}, DType::f32), d_beta({1, 19}, DType::f32);
-  Array space = scratch(kernels::layer_norm_backward_scratch(2, 19));
+  Array space = scratch(kernels::layer_norm_backward_scratch(2, 19, {}));
   kernels::layer_norm_backward(p.backward(d_in, {d_gamma.view()}, {d_beta.view()}, space), stream);
   const auto loss = [&](std::int64_t nudged, double by) {
     double sum = 0;
@@ -169,7 +169,7 @@ TEST_CASE("layer norm backward adds the residual and may overwrite it or d_out")
   for (const DType type : float_types) {
     Problem p({33, 331}, type);
     p.forward(stream);
-    Array space = scratch(kernels::layer_norm_backward_scratch(33, 331));
+    Array space = scratch(kernels::layer_norm_backward_scratch(33, 331, {}));
     Array d_in({33, 331}, type), gamma({1, 331}, DType::f32), beta({1, 331}, DType::f32);
     auto args = p.backward(d_in, {gamma.view()}, {beta.view()}, space);
     args.residual = p.residual.view();
@@ -197,7 +197,7 @@ TEST_CASE("layer norm gradients accumulate, round to bf16 by element bits, and m
   device::Stream stream(1);
   Problem p({65, 300}, DType::f32);
   p.forward(stream);
-  Array space = scratch(kernels::layer_norm_backward_scratch(65, 300)), none({0, 0}, DType::f32);
+  Array space = scratch(kernels::layer_norm_backward_scratch(65, 300, {})), none({0, 0}, DType::f32);
   Array set({1, 300}, DType::f32), d_in({65, 300}, DType::f32);
   kernels::layer_norm_backward(p.backward(d_in, {set.view()}, {}, space), stream);
   Array added({1, 300}, DType::f32, noise(8)), before = added;
@@ -222,7 +222,7 @@ TEST_CASE("layer norm refuses statistics, gradients and scratch that do not fit"
   Problem p({4, 8}, DType::f32);
   Array d_in({4, 8}, DType::f32), wrong({1, 7}, DType::f32), tiny({1, 1}, DType::f32);
   Array right({1, 8}, DType::f32);
-  Array space = scratch(kernels::layer_norm_backward_scratch(4, 8));
+  Array space = scratch(kernels::layer_norm_backward_scratch(4, 8, {}));
   kernels::LayerNormArgs forward{p.in.view(),  p.gamma.view(), p.beta.view(),
                                  p.out.view(), right.view(),   p.rstd.view()};
   CHECK_THROWS_AS(kernels::layer_norm(forward, stream), UsageError);

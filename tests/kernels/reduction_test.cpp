@@ -95,6 +95,7 @@ TEST_CASE("square norm takes the largest and the smallest fp32 without loss") {
 }
 
 TEST_CASE("fold adds sources in rank order for every type, order, mode and size") {
+  device::Stream stream(1);
   const Philox bits = philox(1, Purpose::gradient_rounding, {1});
   for (const DType type : {DType::f32, DType::bf16}) {
     for (const std::int64_t n : {0, 1, 255, 257, 2048, 5003}) {
@@ -110,7 +111,7 @@ TEST_CASE("fold adds sources in rank order for every type, order, mode and size"
               Array out({1, n}, type, noise(99));
               const Array before = out;
               const FoldArgs args{at, out.view(), mode, order, round, 12345};
-              kernels::fold(args);
+              kernels::fold(args, stream);
               bool good = out.guarded();
               for (std::int64_t i = 0; i < n; ++i) {
                 good = good && rounded(out[i]) == expected(sources, before, args, i);
@@ -125,6 +126,7 @@ TEST_CASE("fold adds sources in rank order for every type, order, mode and size"
 }
 
 TEST_CASE("fold may write over any one of its sources") {
+  device::Stream stream(1);
   for (const DType type : {DType::f32, DType::bf16}) {
     for (std::size_t own = 0; own < 3; ++own) {
       std::vector<Array> sources;
@@ -132,14 +134,15 @@ TEST_CASE("fold may write over any one of its sources") {
       for (std::size_t r = 0; r < 3; ++r) sources.emplace_back(Shape{1, 5003}, type, noise(r));
       for (Array& source : sources) at.push_back(source.view().data);
       Array apart({1, 5003}, type);
-      kernels::fold({.sources = at, .out = apart.view()});
-      kernels::fold({.sources = at, .out = sources[own].view()});
+      kernels::fold({.sources = at, .out = apart.view()}, stream);
+      kernels::fold({.sources = at, .out = sources[own].view()}, stream);
       CHECK(sources[own] == apart);
     }
   }
 }
 
 TEST_CASE("fold adds integers exactly") {
+  device::Stream stream(1);
   std::vector<Array> sources;
   std::vector<const std::byte*> at;
   for (std::size_t r = 0; r < 3; ++r)
@@ -148,7 +151,7 @@ TEST_CASE("fold adds integers exactly") {
   for (Array& source : sources) at.push_back(source.view().data);
   for (const Write mode : {Write::set, Write::add}) {
     Array out({1, 301}, DType::i64, [](std::int64_t i) { return static_cast<double>(i); });
-    kernels::fold({.sources = at, .out = out.view(), .mode = mode});
+    kernels::fold({.sources = at, .out = out.view(), .mode = mode}, stream);
     for (std::int64_t i = 0; i < 301; ++i) {
       std::int64_t want = mode == Write::add ? i : 0;
       for (Array& source : sources) want += source.view().as<std::int64_t>()[i];
@@ -163,5 +166,5 @@ TEST_CASE("reductions refuse parts of a quantum, other types and no sources") {
   NormSum sum;
   CHECK_THROWS_AS(kernels::square_norm(x.view(), sum, stream), UsageError);
   CHECK_THROWS_AS(kernels::square_norm(h.view(), sum, stream), UsageError);
-  CHECK_THROWS_AS(kernels::fold({.sources = {}, .out = x.view()}), UsageError);
+  CHECK_THROWS_AS(kernels::fold({.sources = {}, .out = x.view()}, stream), UsageError);
 }

@@ -55,7 +55,7 @@ void run_layers(Outputs& all, DType type, StreamRef stream) {
   for (const Array* a : {&out, &mean, &rstd}) all.push_back(a->bytes());
   const Philox bits = philox(1, Purpose::gradient_rounding, {1});
   Array d_gamma({1, cols}, DType::f32), d_beta({1, cols}, DType::bf16);
-  Array space = scratch(kernels::layer_norm_backward_scratch(rows, cols));
+  Array space = scratch(kernels::layer_norm_backward_scratch(rows, cols, {}));
   kernels::layer_norm_backward({.in = x.view(),
                                 .d_out = y.view(),
                                 .gamma = gamma.view(),
@@ -70,7 +70,7 @@ void run_layers(Outputs& all, DType type, StreamRef stream) {
   for (const Array* a : {&out, &d_gamma, &d_beta}) all.push_back(a->bytes());
   Array tokens({1, rows}, DType::i32, [](std::int64_t i) { return static_cast<double>(i % 7); });
   Array table({9, cols}, DType::bf16, noise(6));
-  Array heap = scratch(kernels::embedding_backward_scratch({1, rows}, 9, cols));
+  Array heap = scratch(kernels::embedding_backward_scratch({1, rows}, 9, cols, {}));
   kernels::embedding({tokens.view(), table.view(), y.view(), out.view()}, stream);
   all.push_back(out.bytes());
   const Grad d_table{table.view(), Write::add, bits};
@@ -112,7 +112,7 @@ void run_loss_and_update(Outputs& all, DType type, StreamRef stream) {
   kernels::NormSum norm;
   kernels::square_norm(whole, norm, stream);
   const std::byte* sources[] = {p.view().data, m.view().data, v.view().data};
-  kernels::fold({.sources = sources, .out = m.view()});
+  kernels::fold({.sources = sources, .out = m.view()}, stream);
   all.push_back(m.bytes());
   for (const kernels::ExactSum& sum : {loss.loss, norm.squares}) {
     const auto* from = reinterpret_cast<const std::byte*>(sum.limb.data());

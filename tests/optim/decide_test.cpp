@@ -18,6 +18,11 @@ using optim::Vote;
 
 namespace {
 
+sherd::StreamRef stream() {
+  static sherd::device::Stream one(1);
+  return one;
+}
+
 // A vote on gradients whose squares sum to `squares`, and on `tokens` labels of summed loss `loss`.
 Vote vote(double squares, double loss, std::int64_t tokens) {
   Vote result;
@@ -36,7 +41,7 @@ TEST_CASE("norm, loss and factor are those of the unscaled mean gradient") {
   control.scale = 1024;
   // Heads divided by 100 tokens, 80 counted: the sum of gradients is 3 · 1024 / 100 long.
   const double root = 3.0 * 1024 / 100;
-  optim::decide(vote(root * root, 200, 80), {.nominal_tokens = 100}, control);
+  optim::decide(vote(root * root, 200, 80), {.nominal_tokens = 100}, control, stream());
   CHECK(control.norm == doctest::Approx(3.0 / 80).epsilon(1e-15));
   CHECK(control.loss == 2.5);
   CHECK(control.tokens == 80);
@@ -51,7 +56,7 @@ TEST_CASE("clipping scales the factor down to the bound and never up") {
       Control control;
       control.scale = 8;
       const double root = norm * 8;
-      optim::decide(vote(root * root, 1, 1), {.clip_grad_norm = clip}, control);
+      optim::decide(vote(root * root, 1, 1), {.clip_grad_norm = clip}, control, stream());
       double expected = 1.0 / 8;
       if (clip > 0) expected *= std::min(1.0, clip / (norm + 1e-6));
       INFO("norm ", norm, " clip ", clip);
@@ -68,7 +73,7 @@ TEST_CASE("a gradient element that is not finite skips the step in every precisi
     Control control = optim::initial(config);
     Vote bad = vote(1, 1, 1);
     bad.norm.nonfinite = 1;
-    optim::decide(bad, optim::decide_config(config, {}, 1), control);
+    optim::decide(bad, optim::decide_config(config, {}, 1), control, stream());
     CHECK(control.update.skip == 1);
     CHECK(control.update.factor == 0);
     CHECK(control.applied == 0);
@@ -85,7 +90,7 @@ TEST_CASE("a loss that is not finite skips the step in every precision") {
     Control control = optim::initial(config);
     Vote bad = vote(1, 1, 1);
     bad.loss.nonfinite = 1;
-    optim::decide(bad, optim::decide_config(config, {}, 1), control);
+    optim::decide(bad, optim::decide_config(config, {}, 1), control, stream());
     CHECK(control.update.skip == 1);
     CHECK(std::isnan(control.loss));
     CHECK(control.scale == (precision == Precision::fp16 ? 32768.0f : 1.0f));
@@ -95,7 +100,7 @@ TEST_CASE("a loss that is not finite skips the step in every precision") {
 TEST_CASE("a norm beyond fp64 skips the step") {
   Control control;
   control.scale = 0x1p-126f;
-  optim::decide(vote(0x1p340, 1, 1), {.nominal_tokens = 0x1p800}, control);
+  optim::decide(vote(0x1p340, 1, 1), {.nominal_tokens = 0x1p800}, control, stream());
   CHECK(control.update.skip == 1);
 }
 
@@ -103,7 +108,7 @@ TEST_CASE("a step without tokens changes nothing and reports no loss") {
   Control control;
   control.applied = 5;
   control.update.lr = 0.5f;
-  optim::decide(vote(0, 0, 0), {}, control);
+  optim::decide(vote(0, 0, 0), {}, control, stream());
   CHECK(control.update.skip == 1);
   CHECK(control.update.lr == 0.5f);
   CHECK(std::isnan(control.loss));
@@ -116,7 +121,7 @@ TEST_CASE("a step without tokens changes nothing and reports no loss") {
 
 TEST_CASE("zero gradients are a step like any other") {
   Control control;
-  optim::decide(vote(0, 3, 2), {.nominal_tokens = 2, .clip_grad_norm = 1}, control);
+  optim::decide(vote(0, 3, 2), {.nominal_tokens = 2, .clip_grad_norm = 1}, control, stream());
   CHECK(control.norm == 0);
   CHECK(control.loss == 1.5);
   CHECK(control.update.skip == 0);
@@ -133,7 +138,7 @@ TEST_CASE("a static scale stays whatever happens") {
     for (int i = 0; i < 3000; ++i) {
       Vote next = vote(1, 1, 1);
       next.norm.nonfinite = i % 7 == 3 ? 1 : 0;
-      optim::decide(next, decide, control);
+      optim::decide(next, decide, control, stream());
       REQUIRE(control.scale == 128);
       REQUIRE(control.at_minimum == 0);
       REQUIRE(control.update.skip == (i % 7 == 3 ? 1u : 0u));
@@ -175,9 +180,9 @@ TEST_CASE("the stop count reaches the verdict") {
   Control control;
   Vote asked = vote(1, 1, 1);
   asked.stop = 3;
-  optim::decide(asked, {}, control);
+  optim::decide(asked, {}, control, stream());
   CHECK(control.stop == 3);
-  optim::decide(vote(1, 1, 1), {}, control);
+  optim::decide(vote(1, 1, 1), {}, control, stream());
   CHECK(control.stop == 0);
 }
 
@@ -193,7 +198,7 @@ TEST_CASE("votes of ranks may be summed word by word in any order") {
       std::memcpy(&total, words, sizeof total);
     }
     Control control;
-    optim::decide(total, {.nominal_tokens = 9, .clip_grad_norm = 0.1}, control);
+    optim::decide(total, {.nominal_tokens = 9, .clip_grad_norm = 0.1}, control, stream());
     return control;
   };
   const Control a = summed({0, 1, 2}), b = summed({2, 0, 1});

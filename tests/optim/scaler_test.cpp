@@ -16,6 +16,11 @@ using optim::DecideConfig;
 
 namespace {
 
+sherd::StreamRef stream() {
+  static sherd::device::Stream one(1);
+  return one;
+}
+
 // DeepSpeed's DynamicLossScaler.update_scale with consecutive_hysteresis off, written from its
 // published pseudo-code and its own counters.
 struct Published {
@@ -76,7 +81,7 @@ struct Run {
                  .minimum = minimum};
   }
   void step(bool overflow) {
-    optim::decide(vote(overflow), config, control);
+    optim::decide(vote(overflow), config, control, stream());
     published.update(overflow);
   }
   void steps(int count, bool overflow) {

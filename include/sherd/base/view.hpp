@@ -15,15 +15,20 @@ struct Shape {
   bool operator==(const Shape&) const = default;
 };
 
-/// Row-major, contiguous; no data means "absent".
+/// Row-major; no data means "absent". Contiguous unless it has a pitch, which only products and
+/// losses on a device take: rows of odd length, such as a vocabulary, start on aligned addresses.
 struct View {
   std::byte* data = nullptr;
   Shape shape{0, 0};
   DType type = DType::f32;
+  std::int64_t pitch = 0;  // elements from row to row; 0: as many as there are columns
 
   [[nodiscard]] explicit operator bool() const { return data != nullptr; }
   [[nodiscard]] std::int64_t numel() const { return shape.numel(); }
-  [[nodiscard]] Bytes bytes() const { return static_cast<Bytes>(numel()) * size_of(type); }
+  [[nodiscard]] std::int64_t row_pitch() const { return pitch > 0 ? pitch : shape.cols; }
+  [[nodiscard]] Bytes bytes() const {  // from the first element to behind the last row
+    return static_cast<Bytes>(shape.rows * row_pitch()) * size_of(type);
+  }
   [[nodiscard]] std::span<std::byte> raw() const { return {data, bytes()}; }
 
   template <class T>
@@ -37,8 +42,10 @@ struct View {
 
   /// Rows [first, first + count).
   [[nodiscard]] View rows(std::int64_t first, std::int64_t count) const {
-    return {
-        data + static_cast<Bytes>(first * shape.cols) * size_of(type), {count, shape.cols}, type};
+    return {data + static_cast<Bytes>(first * row_pitch()) * size_of(type),
+            {count, shape.cols},
+            type,
+            pitch};
   }
   /// The same bytes under another shape of equal numel.
   [[nodiscard]] View reshaped(Shape to) const { return {data, to, type}; }

@@ -8,6 +8,7 @@
 
 #include "sherd/comm/communicator.hpp"
 #include "sherd/comm/control_block.hpp"
+#include "sherd/device/stream.hpp"
 
 namespace sherd::comm {
 
@@ -36,6 +37,13 @@ class PeerArenas {
 /// Ranks are threads of this process and share the object returned.
 [[nodiscard]] std::shared_ptr<PeerArenas> thread_arenas(int world);
 
+/// Ranks are processes whose arenas are allocations of a device; their handles travel in the files
+/// `fds[r]` (not owned, must outlive this).
+///
+/// **Memory** a peer's arena is opened whole, once; windows are the device's own addresses.
+[[nodiscard]] std::shared_ptr<PeerArenas> device_arenas(const device::OpenDevice& device,
+                                                        std::vector<int> fds);
+
 /// One rank's seat in the run.
 struct LocalRank {
   ControlBlock* control = nullptr;      // shared by all ranks; outlives the communicator
@@ -43,6 +51,7 @@ struct LocalRank {
   std::span<std::byte> arena{};         // this rank's own; not needed when the world is 1
   std::shared_ptr<PeerArenas> peers{};  // likewise
   std::chrono::nanoseconds timeout{0};  // how long a rank may keep the others waiting
+  device::Stream* stream = nullptr;     // where data moves if the arena is a device's; else the CPU
 };
 
 /// The communicator of all ranks of the run; never waits.

@@ -22,7 +22,7 @@ struct EmbeddingBackwardArgs {
   View scratch;      // embedding_backward_scratch bytes
 };
 [[nodiscard]] Bytes embedding_backward_scratch(Shape tokens, std::int64_t vocabulary,
-                                               std::int64_t width);
+                                               std::int64_t width, const Target& target);
 void embedding_backward(const EmbeddingBackwardArgs& args, StreamRef stream);
 
 }  // namespace sherd::kernels

@@ -24,7 +24,8 @@ struct LayerNormBackwardArgs {
   Grad d_gamma, d_beta;  // [1, cols]
   View scratch;          // layer_norm_backward_scratch bytes
 };
-[[nodiscard]] Bytes layer_norm_backward_scratch(std::int64_t rows, std::int64_t cols);
+[[nodiscard]] Bytes layer_norm_backward_scratch(std::int64_t rows, std::int64_t cols,
+                                                const Target& target);
 void layer_norm_backward(const LayerNormBackwardArgs& args, StreamRef stream);
 
 }  // namespace sherd::kernels

@@ -28,7 +28,8 @@ struct FoldArgs {
   const Philox* round = nullptr;  // bf16: sums in fp32, one stochastic rounding with bits first + i
   std::uint64_t first = 0;        // index of out[0] for the random bits
 };
-/// One thread, on the calling one: folds run on the net lane.
-void fold(const FoldArgs& args);
+/// On the CPU by the calling thread alone: folds run on the net lane. The sources' addresses are
+/// read before it returns.
+void fold(const FoldArgs& args, StreamRef stream);
 
 }  // namespace sherd::kernels

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "sherd/base/units.hpp"
+#include "sherd/device/driver.hpp"
 
 namespace sherd::memory {
 
@@ -17,6 +18,8 @@ class Arena {
   static Arena anonymous(Bytes size);
   /// Backed by `fd` (a memfd, sized here; not owned), so that peers can map it at the same offsets.
   static Arena shared(int fd, Bytes size);
+  /// Memory of a device, or pinned host memory that it copies from and to. `driver` outlives it.
+  static Arena on(device::Driver& driver, device::Memory kind, Bytes size);
 
   Arena() = default;
   Arena(Arena&& other) noexcept;
@@ -28,6 +31,8 @@ class Arena {
  private:
   explicit Arena(std::span<std::byte> bytes) : bytes_(bytes) {}
   std::span<std::byte> bytes_;
+  device::Driver* driver_ = nullptr;  // null: mapped
+  device::Memory kind_ = device::Memory::device;
 };
 
 }  // namespace sherd::memory

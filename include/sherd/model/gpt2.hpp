@@ -30,7 +30,9 @@ struct Gpt2Config {
 /// than the context.
 [[nodiscard]] Model gpt2(const Gpt2Config& config);
 
-/// Rows of logits alive at once: a function of the vocabulary alone, because it changes bits.
-[[nodiscard]] std::int64_t head_chunk_rows(std::int64_t vocab_size);
+/// Rows of logits alive at once: a function of the vocabulary and the kind of device alone, because
+/// it changes bits.
+[[nodiscard]] std::int64_t head_chunk_rows(std::int64_t vocab_size,
+                                           DeviceKind kind = DeviceKind::cpu);
 
 }  // namespace sherd::model

@@ -18,6 +18,7 @@ struct LinearArgs {
   View bias;    // [1, out]
   View out;     // [rows, out]
   View scratch;
+  View before_gelu{};  // [rows, out]: keeps x·W + b, and out is its GELU; or absent
 };
 void linear(const LinearArgs& args, StreamRef stream);
 
@@ -26,6 +27,7 @@ struct LinearBackwardArgs {
   View d_in;  // [rows, in]; absent: not wanted
   Grad d_weight, d_bias;
   View scratch;
+  View gelu_of{};  // [rows, in]: x was GELU of this, and d_in is its gradient; or absent
 };
 void linear_backward(const LinearBackwardArgs& args, StreamRef stream);
 

@@ -3,6 +3,7 @@
 // only.
 #include <cstdint>
 
+#include "sherd/device/stream.hpp"
 #include "sherd/kernels/exact_sum.hpp"
 #include "sherd/kernels/update.hpp"
 #include "sherd/optim/config.hpp"
@@ -61,7 +62,10 @@ struct EvalReport {
 /// former moves the scale. Loss and norm of such a step are NaN.
 /// **Source** loss scaling: Micikevicius et al. 2018, §3.2; hysteresis as in DeepSpeed's dynamic
 /// scaler.
-void decide(const Vote& vote, const DecideConfig& config, Control& control);
+void decide(const Vote& vote, const DecideConfig& config, Control& control, StreamRef stream);
+
+/// The mean loss of an evaluation, NaN when a loss was not finite or no label counted.
+void report(const Vote& vote, EvalReport& report, StreamRef stream);
 
 /// Control before the first step: the scale is static, dynamic's first (fp16 only), or 1.
 /// **Errors** UsageError on a scale, window or hysteresis out of range.

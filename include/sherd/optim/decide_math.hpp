@@ -1,7 +1,9 @@
 #pragma once
 // The arithmetic of `decide`, shared by host and device.
+#include <cmath>
 #include <limits>
 
+#include "sherd/kernels/exact_sum_math.hpp"
 #include "sherd/optim/control.hpp"
 
 namespace sherd::optim {
@@ -19,6 +21,21 @@ struct Measured {
 };
 
 [[nodiscard]] constexpr bool is_finite(double x) { return x - x == 0; }
+
+[[nodiscard]] SHERD_FORMULA Measured measured(const Vote& vote) {
+  return {.root = ::sqrt(kernels::exact_value(vote.norm.squares)),
+          .loss_sum = kernels::exact_value(vote.loss.loss),
+          .tokens = vote.loss.tokens,
+          .finite = vote.norm.nonfinite == 0 && vote.loss.nonfinite == 0,
+          .stop = vote.stop};
+}
+
+[[nodiscard]] SHERD_FORMULA EvalReport report_of(const Vote& vote) {
+  const auto tokens = static_cast<double>(vote.loss.tokens);
+  const bool finite = vote.loss.nonfinite == 0 && tokens > 0;
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  return {finite ? kernels::exact_value(vote.loss.loss) / tokens : nan, tokens};
+}
 
 /// One transition of the dynamic scale. `good` is DeepSpeed's `it - last_overflow - 1`, brought
 /// back to 1 at a growth, which leaves every later multiple of the window where it was.
