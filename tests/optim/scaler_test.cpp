@@ -206,7 +206,7 @@ TEST_CASE("a step without tokens leaves the scaler where it was") {
   run.steps(2, false);
   other.steps(2, false);
   optim::Vote empty;
-  optim::decide(empty, run.config, run.control);
+  optim::decide(empty, run.config, run.control, stream());
   CHECK(run.control.update.skip == 1);
   run.steps(2, false);
   other.steps(2, false);
