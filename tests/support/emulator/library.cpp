@@ -20,6 +20,8 @@ void report(const optim::Vote& vote, optim::EvalReport& report, StreamRef stream
   });
 }
 
+std::string name(int) { return "emulated device"; }
+
 constexpr const char* no_nccl = "the emulated device has no NCCL";
 std::unique_ptr<comm::Communicator> nccl(const comm::NcclSeat&) { throw CommError(no_nccl); }
 std::string why_no_nccl() { return no_nccl; }
@@ -35,6 +37,7 @@ SHERD_EXPORT const void* sherd_interface_version() {
 }
 SHERD_EXPORT const void* sherd_device() {
   static constexpr sherd::device::Interface table{.count = sherd::emulator::count,
+                                                  .name = sherd::emulator::name,
                                                   .open = sherd::emulator::open};
   return &table;
 }
