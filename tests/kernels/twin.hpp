@@ -91,7 +91,6 @@ class Twin {
   Both& make(Shape shape, DType type, const Formula& value, const Both::Layout& layout = {}) {
     return keep({shape, type, value}, layout);
   }
-  Both& rubbish(Bytes size) { return keep(scratch(size), {}); }
   template <class T>
   Both& bytes_of(const T& value) {
     Array raw({1, static_cast<std::int64_t>(sizeof(T))}, DType::u8);
@@ -144,6 +143,28 @@ class Twin {
   }
   std::deque<Both> all_;
   bool repeats_ = true;
+};
+
+/// Scratch of one size on both sides, aligned to 64, full of NaN.
+class Workspace {
+ public:
+  Workspace(Twin& on, Bytes size)
+      : size_(static_cast<std::int64_t>(size)),
+        host_(size + 64, std::byte{0xff}),
+        room_(on.opened, device::Memory::device, size) {
+    device::copy(room_.bytes(), std::span(host_).first(size), on.stream);
+    device::block(on.stream, AbortWord{});
+  }
+  [[nodiscard]] View at(StreamRef stream) {
+    const auto misfit = reinterpret_cast<std::uintptr_t>(host_.data()) % 64;
+    std::byte* host = host_.data() + (64 - misfit) % 64;
+    return {stream.kind() == DeviceKind::cpu ? host : room_.bytes().data(), {1, size_}, DType::u8};
+  }
+
+ private:
+  std::int64_t size_;
+  std::vector<std::byte> host_;
+  Room room_;
 };
 
 /// Noise with zeros, subnormals, infinities, NaN and the ends of every type's range in it.

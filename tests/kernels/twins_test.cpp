@@ -224,7 +224,7 @@ TEST_CASE("the gradient of an embedding on the device gives the CPU's bits") {
           return kernels::embedding_backward_scratch(size.tokens, words, size.width,
                                                      {.kind = s.kind()});
         };
-        Both& room = twin.rubbish(std::max(need(twin.stream), need(twin.cpu)));
+        test::Workspace room(twin, std::max(need(twin.stream), need(twin.cpu)));
         twin.run([&](StreamRef s) {
           kernels::embedding_backward({tokens.at(s),
                                        d_out.at(s),
