@@ -2,6 +2,7 @@
 // The same kernel on the same numbers, by the CPU and by the device under test.
 #include <cmath>
 #include <deque>
+#include <optional>
 #include <vector>
 
 #include "kernels/array.hpp"
@@ -83,6 +84,28 @@ class Both {
   bool guarded_ = true;
 };
 
+/// Scratch on both sides, aligned to 64, full of NaN at first.
+class Workspace {
+ public:
+  Workspace(const device::OpenDevice& device, device::Stream& stream, Bytes size)
+      : host_(size + 64, std::byte{0xff}), room_(device, device::Memory::device, size) {
+    device::copy(room_.bytes(), std::span(host_).first(size), stream);
+    device::block(stream, AbortWord{});
+  }
+  [[nodiscard]] Bytes size() const { return room_.bytes().size(); }
+  [[nodiscard]] View at(StreamRef stream, Bytes size) {
+    const auto misfit = reinterpret_cast<std::uintptr_t>(host_.data()) % 64;
+    std::byte* host = host_.data() + (64 - misfit) % 64;
+    return {stream.kind() == DeviceKind::cpu ? host : room_.bytes().data(),
+            {1, static_cast<std::int64_t>(size)},
+            DType::u8};
+  }
+
+ private:
+  std::vector<std::byte> host_;
+  Room room_;
+};
+
 /// The device, a queue of it, and all arrays of one comparison.
 class Twin {
  public:
@@ -96,6 +119,12 @@ class Twin {
     Array raw({1, static_cast<std::int64_t>(sizeof(T))}, DType::u8);
     std::memcpy(raw.view().data, &value, sizeof(T));
     return keep(std::move(raw), {});
+  }
+
+  /// One for all that ask, as large as the largest wanted so far.
+  View scratch(StreamRef on, Bytes size) {
+    if (!workspace_ || workspace_->size() < size) workspace_.emplace(opened, stream, size);
+    return workspace_->at(on, size);
   }
 
   /// `call(stream)` on the CPU, and twice on the device from the same start.
@@ -141,30 +170,9 @@ class Twin {
   Both& keep(Array array, const Both::Layout& layout) {
     return all_.emplace_back(opened, std::move(array), layout);
   }
+  std::optional<Workspace> workspace_;
   std::deque<Both> all_;
   bool repeats_ = true;
-};
-
-/// Scratch of one size on both sides, aligned to 64, full of NaN.
-class Workspace {
- public:
-  Workspace(Twin& on, Bytes size)
-      : size_(static_cast<std::int64_t>(size)),
-        host_(size + 64, std::byte{0xff}),
-        room_(on.opened, device::Memory::device, size) {
-    device::copy(room_.bytes(), std::span(host_).first(size), on.stream);
-    device::block(on.stream, AbortWord{});
-  }
-  [[nodiscard]] View at(StreamRef stream) {
-    const auto misfit = reinterpret_cast<std::uintptr_t>(host_.data()) % 64;
-    std::byte* host = host_.data() + (64 - misfit) % 64;
-    return {stream.kind() == DeviceKind::cpu ? host : room_.bytes().data(), {1, size_}, DType::u8};
-  }
-
- private:
-  std::int64_t size_;
-  std::vector<std::byte> host_;
-  Room room_;
 };
 
 /// Noise with zeros, subnormals, infinities, NaN and the ends of every type's range in it.

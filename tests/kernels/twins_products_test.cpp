@@ -50,8 +50,7 @@ struct Problem {
         out(make(on, {of.m, of.n}, of.out, 3)),
         before(make(on, {of.m, of.n}, of.out, 4)),
         slope(make(on, {of.m, of.n}, of.out, 5)),
-        bias(on.make({1, of.n}, of.b, noise(6))),
-        room(on, std::max(need(on.stream), need(on.cpu))) {}
+        bias(on.make({1, of.n}, of.b, noise(6))) {}
 
   Both& make(Twin& on, Shape shape, DType type, std::uint64_t salt) const {
     return on.make(shape, type, noise(salt), {.pitch = p.pitched ? aligned(shape.cols) : 0});
@@ -60,7 +59,7 @@ struct Problem {
     const DType half = p.a == DType::f32 ? p.b : p.a;
     return kernels::matmul_scratch(p.m, p.n, p.k, half, p.out, {.kind = s.kind(), .threads = 2});
   }
-  void multiply(StreamRef s) {
+  void multiply(Twin& on, StreamRef s) {
     const Philox bits{5, 6};
     kernels::MatmulArgs args{.a = a.at(s),
                              .b = b.at(s),
@@ -68,7 +67,7 @@ struct Problem {
                              .transpose_b = p.turn_b,
                              .out = out.at(s),
                              .mode = p.mode};
-    args.scratch = room.at(s);
+    args.scratch = on.scratch(s, need(s));
     if (p.bias) args.bias = bias.at(s);
     if (p.form == Form::random) args.round = &bits;
     if (p.form == Form::keeps_before_gelu) args.before_gelu = before.at(s);
@@ -113,13 +112,12 @@ struct Problem {
 
   Product p;
   Both &a, &b, &out, &before, &slope, &bias;
-  test::Workspace room;
 };
 
 void check(Twin& twin, const Product& product) {
   Problem problem(twin, product);
   const Array start = problem.out.host;
-  twin.run([&](StreamRef s) { problem.multiply(s); });
+  twin.run([&](StreamRef s) { problem.multiply(twin, s); });
   CAPTURE(product.m);
   CAPTURE(product.n);
   CAPTURE(product.k);
@@ -265,11 +263,11 @@ TEST_CASE("column sums on the device agree with fp64 in fp32 and bf16") {
         for (const Write mode : {Write::set, Write::add}) {
           Both &d_out = twin.make(shape, type, noise(1)),
                &to = twin.make({1, shape.cols}, grad, noise(2));
-          test::Workspace room(
-              twin, kernels::bias_gradient_scratch(shape.cols, {.kind = DeviceKind::cuda}));
+          const Bytes need = kernels::bias_gradient_scratch(shape.cols, {.kind = DeviceKind::cuda});
           const Array start = to.host;
           twin.run([&](StreamRef s) {
-            kernels::bias_gradient({d_out.at(s), {to.at(s), mode, {7, 8}}, room.at(s)}, s);
+            kernels::bias_gradient({d_out.at(s), {to.at(s), mode, {7, 8}}, twin.scratch(s, need)},
+                                   s);
           });
           std::vector<double> sum(static_cast<std::size_t>(shape.cols)), size(sum.size());
           for (std::int64_t i = 0; i < shape.numel(); ++i) {

@@ -74,11 +74,12 @@ TEST_CASE("attention and its gradient on the device agree with the definition in
         return std::max(kernels::attention_scratch(shape, target),
                         kernels::attention_backward_scratch(shape, target));
       };
-      test::Workspace scratch(twin, std::max(need(DeviceKind::cpu), need(DeviceKind::cuda)));
       twin.run([&](StreamRef s) {
-        kernels::attention({shape, qkv.at(s), out.at(s), lse.at(s), scratch.at(s)}, s);
-        kernels::attention_backward(
-            {shape, qkv.at(s), out.at(s), lse.at(s), d_out.at(s), d_qkv.at(s), scratch.at(s)}, s);
+        kernels::attention(
+            {shape, qkv.at(s), out.at(s), lse.at(s), twin.scratch(s, need(s.kind()))}, s);
+        kernels::attention_backward({shape, qkv.at(s), out.at(s), lse.at(s), d_out.at(s),
+                                     d_qkv.at(s), twin.scratch(s, need(s.kind()))},
+                                    s);
       });
       CAPTURE(shape.length);
       CAPTURE(shape.head_dim);
@@ -110,11 +111,10 @@ TEST_CASE("attention on the device gives a sequence the same bits alone and in a
        &one_out = twin.make({70, 16}, DType::bf16, noise(3)),
        &lse = twin.make({4, 70}, DType::f32, noise(4)),
        &one_lse = twin.make({2, 70}, DType::f32, noise(4));
-  test::Workspace scratch(twin, need);
   for (Both* each : {&both, &out, &one, &one_out, &lse, &one_lse}) each->reset(twin.stream);
   const StreamRef s(twin.stream);
-  kernels::attention({batch, both.at(s), out.at(s), lse.at(s), scratch.at(s)}, s);
-  kernels::attention({alone, one.at(s), one_out.at(s), one_lse.at(s), scratch.at(s)}, s);
+  kernels::attention({batch, both.at(s), out.at(s), lse.at(s), twin.scratch(s, need)}, s);
+  kernels::attention({alone, one.at(s), one_out.at(s), one_lse.at(s), twin.scratch(s, need)}, s);
   const Matrix all = values(out.device(twin.stream));
   CHECK(Matrix(all.begin() + 70 * 16, all.end()) == values(one_out.device(twin.stream)));
 }
@@ -172,8 +172,7 @@ struct NormGradient {
         residual(on.make(of, type, noise(4))),
         d_in(on.make(of, type, noise(5))),
         d_gamma(on.make({1, of.cols}, grad, noise(6))),
-        d_beta(on.make({1, of.cols}, grad, noise(7))),
-        room(on, std::max(need(DeviceKind::cpu), need(DeviceKind::cuda))) {}
+        d_beta(on.make({1, of.cols}, grad, noise(7))) {}
 
   [[nodiscard]] Bytes need(DeviceKind kind) const {
     return kernels::layer_norm_backward_scratch(shape.rows, shape.cols, {.kind = kind});
@@ -183,7 +182,7 @@ struct NormGradient {
       return (norm.*which)[static_cast<std::size_t>(r)];
     };
   }
-  void run(StreamRef s) {
+  void run(Twin& on, StreamRef s) {
     kernels::layer_norm_backward({in.at(s),
                                   d_out.at(s),
                                   gamma.at(s),
@@ -193,20 +192,19 @@ struct NormGradient {
                                   d_in.at(s),
                                   {d_gamma.at(s), mode, {1, 2}},
                                   {d_beta.at(s), mode, {3, 4}},
-                                  room.at(s)},
+                                  on.scratch(s, need(s.kind()))},
                                  s);
   }
 
   Shape shape;
   Write mode;
   Both &in, &d_out, &gamma, &mean, &rstd, &residual, &d_in, &d_gamma, &d_beta;
-  test::Workspace room;
 };
 
 void check(Twin& twin, NormGradient& g, DType type, DType grad) {
   const auto [rows, cols] = g.shape;
   const Array gamma_start = g.d_gamma.host, beta_start = g.d_beta.host;
-  twin.run([&](StreamRef s) { g.run(s); });
+  twin.run([&](StreamRef s) { g.run(twin, s); });
   const Norm norm(g.in.host, g.shape);
   Matrix d_in, d_gamma(static_cast<std::size_t>(cols)), d_beta(d_gamma), sizes(d_gamma);
   for (std::int64_t r = 0; r < rows; ++r) {
@@ -274,7 +272,7 @@ TEST_CASE("layer norm backward on the device works in place and without what is 
   Twin twin;
   NormGradient apart(twin, {33, 259}, DType::bf16, DType::f32, Write::set);
   apart.d_out.reset(twin.stream);
-  twin.run([&](StreamRef s) { apart.run(s); });
+  twin.run([&](StreamRef s) { apart.run(twin, s); });
   const Array want = apart.d_in.device(twin.stream), gamma = apart.d_gamma.device(twin.stream);
   for (Both* place : {&apart.d_out, &apart.residual}) {
     twin.run([&](StreamRef s) {
@@ -287,7 +285,7 @@ TEST_CASE("layer norm backward on the device works in place and without what is 
                                     place->at(s),
                                     {apart.d_gamma.at(s)},
                                     {},
-                                    apart.room.at(s)},
+                                    twin.scratch(s, apart.need(s.kind()))},
                                    s);
     });
     CHECK(place->device(twin.stream) == want);

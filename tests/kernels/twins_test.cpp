@@ -224,13 +224,12 @@ TEST_CASE("the gradient of an embedding on the device gives the CPU's bits") {
           return kernels::embedding_backward_scratch(size.tokens, words, size.width,
                                                      {.kind = s.kind()});
         };
-        test::Workspace room(twin, std::max(need(twin.stream), need(twin.cpu)));
         twin.run([&](StreamRef s) {
           kernels::embedding_backward({tokens.at(s),
                                        d_out.at(s),
                                        {d_table.at(s), mode, bits},
                                        {d_places.at(s), mode, {33, 44}},
-                                       room.at(s)},
+                                       twin.scratch(s, need(s))},
                                       s);
         });
         CHECK(twin.same(d_table));
