@@ -5,8 +5,8 @@
 
 #include <array>
 #include <cstdio>
-#include <cstdlib>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,34 +22,46 @@
 namespace sherd::test {
 
 inline constexpr std::string_view device_library = SHERD_DEVICE_LIBRARY;
-inline constexpr bool is_emulated = device_library.find("libsherd_emulated") != std::string_view::npos;
+inline constexpr bool is_emulated =
+    device_library.find("libsherd_emulated") != std::string_view::npos;
+
+/// Asked in a child of ours: the reason why nothing can run, empty for none. A library that is
+/// there but does not open beside a CUDA driver is no reason but a failure.
+inline int ask(int answer) {
+  const std::string path(device_library);
+  std::string why;
+  int status = 0;
+  try {
+    if (device::open_library(path).device->count() < 1) why = "no device";
+  } catch (const std::exception& error) {
+    why = error.what();
+    const bool is_there = access(path.c_str(), R_OK) == 0 && device::why_no_cuda_driver().empty();
+    if (is_there && why.starts_with("cannot load")) status = 1;
+  }
+  return write(answer, why.data(), why.size()) == static_cast<ssize_t>(why.size()) ? status : 1;
+}
 
 /// Why no test can run here; empty where one can. The emulated device never has an excuse.
 ///
-/// A child asks: a process that has spoken to a GPU can no longer fork ranks.
-[[nodiscard]] inline std::string why_skipped() {
-  if constexpr (is_emulated) return {};
-  std::array<int, 2> ends{};
-  if (pipe(ends.data()) != 0) return "no pipe";
-  const pid_t child = fork();
-  if (child == 0) {
-    std::string why;
-    try {
-      if (device::open_library(std::string(device_library)).device->count() < 1) why = "no device";
-    } catch (const std::exception& error) {
-      why = error.what();
-    }
-    const ssize_t wrote = write(ends[1], why.data(), why.size());
-    _exit(wrote == static_cast<ssize_t>(why.size()) ? 0 : 1);
-  }
-  close(ends[1]);
-  std::array<char, 1024> text{};
-  const ssize_t size = read(ends[0], text.data(), text.size() - 1);
-  close(ends[0]);
-  int status = -1;
-  waitpid(child, &status, 0);
-  if (status != 0) return "asking for a device ended with status " + std::to_string(status);
-  return {text.data(), size > 0 ? static_cast<std::size_t>(size) : 0};
+/// A child finds out, once: a process that has spoken to a GPU can no longer fork ranks.
+[[nodiscard]] inline const std::string& why_skipped() {
+  static const std::string reason = [] {
+    if constexpr (is_emulated) return std::string();
+    std::array<int, 2> ends{};
+    if (pipe(ends.data()) != 0) throw std::runtime_error("no pipe");
+    const pid_t child = fork();
+    if (child == 0) _exit(ask(ends[1]));
+    close(ends[1]);
+    std::array<char, 4096> text{};
+    const ssize_t size = read(ends[0], text.data(), text.size());
+    close(ends[0]);
+    int status = -1;
+    waitpid(child, &status, 0);
+    std::string why(text.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
+    if (status != 0) throw std::runtime_error("asking for a device failed: " + why);
+    return why;
+  }();
+  return reason;
 }
 
 /// First in a case: skips it by name where there is no device; ctest looks for this line.
