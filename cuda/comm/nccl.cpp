@@ -49,9 +49,11 @@ class NcclComm final : public Communicator {
         operands_{common_.arena, group.self, group.size()},
         meet_(std::move(group)),
         handle_(common_.library, [this] { idle(); }) {
-    enter("connect the ranks", timeout());
-    join(handle_);
-    handle_.enroll(common_.arena);
+    guarded([&] {
+      enter("connect the ranks", timeout());
+      join(handle_);
+      handle_.enroll(common_.arena);
+    });
   }
   ~NcclComm() override;
 
@@ -149,6 +151,7 @@ void NcclComm::fail(const std::exception& error) {
   } else if (issued_ > 0) {
     text += ", in " + meet_.own_call();
   }
+  control().fail(exit_code(error), text);  // before peers notice what follows
   handle_.cut();
   pending_.clear();
   meet_.fail(text);
@@ -195,8 +198,8 @@ void NcclComm::watch() {
     control().abort.poll();
     retire();
     handle_.check();
-    if (pending_.empty()) return;
     meet_.compare();
+    if (pending_.empty()) return;
     const Pending& oldest = pending_.front();
     if (oldest_.exhausted()) meet_.fail(meet_.overdue(oldest.call, oldest.sequence));
   });
@@ -237,7 +240,7 @@ void NcclComm::reduce_scatter(const ReduceScatter& sum, const Label& label) {
           "reduce_scatter: got an order or a rounding that NCCL does not have, need fast and none");
   const View own = operands_.part(sum.full, rank());
   const bool add = sum.mode == Write::add;
-  expects(!add || sum.shard.data != own.data,
+  expects(!add || sum.shard.data != own.data || call.bytes == 0,
           "reduce_scatter: got an addition in place, need a shard outside full");
   run(call, [&] {
     const View to = add ? own : sum.shard;
