@@ -88,9 +88,16 @@ class NcclComm final : public Communicator {
   void idle();
   [[nodiscard]] std::string unconnected() const;
 
+  using Where = std::string (NcclComm::*)() const;  // for the cause, if it comes to one
+  [[nodiscard]] std::string in_call() const {
+    return issued_ > 0 ? ", in " + meet_.own_call() : "";
+  }
+  [[nodiscard]] std::string in_oldest() const {
+    return pending_.empty() ? in_call() : ", in " + pending_.front().call;
+  }
   template <class Body>
-  void guarded(const Body& body);
-  [[noreturn]] void fail(const std::exception& error);
+  void guarded(const Body& body, Where where = &NcclComm::in_call);
+  [[noreturn]] void fail(const std::exception& error, Where where);
   template <class Issue>
   void run(const Call& call, const Issue& issue);
   void note(std::uint32_t sequence);
@@ -130,7 +137,7 @@ std::string NcclComm::unconnected() const {
 
 // Whatever goes wrong ends NCCL's work on this rank and the run.
 template <class Body>
-void NcclComm::guarded(const Body& body) {
+void NcclComm::guarded(const Body& body, Where where) {
   try {
     body();
   } catch (const PeerLost& error) {
@@ -138,19 +145,15 @@ void NcclComm::guarded(const Body& body) {
     while (!control().abort.is_set() && Patience::Clock::now() < until) {
       futex_wait(control().abort.state, 0, std::chrono::milliseconds(5));
     }
-    fail(error);
+    fail(error, where);
   } catch (const std::exception& error) {
-    fail(error);
+    fail(error, where);
   }
 }
 
-void NcclComm::fail(const std::exception& error) {
-  std::string text = "rank " + std::to_string(meet_.group().run_rank(rank())) + ": " + error.what();
-  if (!pending_.empty()) {
-    text += ", in " + pending_.front().call;
-  } else if (issued_ > 0) {
-    text += ", in " + meet_.own_call();
-  }
+void NcclComm::fail(const std::exception& error, Where where) {
+  const std::string text = "rank " + std::to_string(meet_.group().run_rank(rank())) + ": " +
+                           error.what() + (this->*where)();
   control().fail(exit_code(error), text);  // before peers notice what follows
   handle_.cut();
   pending_.clear();
@@ -194,7 +197,7 @@ void NcclComm::retire() {
 void NcclComm::watch() {
   const std::unique_lock lock(mutex_, std::try_to_lock);
   if (!lock.owns_lock()) return control().abort.poll();  // the call in progress watches
-  guarded([&] {
+  const auto look = [&] {
     control().abort.poll();
     retire();
     handle_.check();
@@ -202,7 +205,8 @@ void NcclComm::watch() {
     if (pending_.empty()) return;
     const Pending& oldest = pending_.front();
     if (oldest_.exhausted()) meet_.fail(meet_.overdue(oldest.call, oldest.sequence));
-  });
+  };
+  guarded(look, &NcclComm::in_oldest);
 }
 
 NcclComm::~NcclComm() {

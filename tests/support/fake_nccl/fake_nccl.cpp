@@ -338,14 +338,14 @@ ncclResult_t ncclCommSplit(ncclComm_t comm, int color, int key, ncclComm_t* part
 ncclResult_t ncclCommGetAsyncError(ncclComm_t comm, ncclResult_t* state) {
   const std::lock_guard lock(world().mutex);
   const Group& group = *comm->group;
+  const bool making = group.joined < group.world || comm->splitting;
+  const bool behind = comm->issued > group.completed;
   *state = ncclSuccess;
   if (comm->error != ncclSuccess) {
     *state = comm->error;
-  } else if (group.broken) {
+  } else if (group.broken && (making || behind)) {
     *state = ncclRemoteError;
-  } else if (group.joined < group.world || comm->splitting || comm->polls-- > 0) {
-    *state = ncclInProgress;
-  } else if (comm->in_progress && comm->issued > group.completed) {
+  } else if (making || comm->polls-- > 0 || (behind && comm->in_progress)) {
     *state = ncclInProgress;
   }
   if (comm->polls < 0) comm->polls = 0;
