@@ -1,4 +1,5 @@
 #include "comm/nccl.hpp"
+#include "cuda/device/check.hpp"
 #include "cuda/device/queue.hpp"
 #include "sherd/base/errors.hpp"
 
@@ -9,7 +10,9 @@ constexpr const char* library_name = "libnccl.so.2";
 
 std::unique_ptr<Communicator> open(const NcclSeat& seat) {
   expects(seat.stream != nullptr, "nccl: got no stream, need one of the device");
-  return nccl(seat, open_nccl(library_name), cuda::stream_of(*seat.stream));
+  const auto library = open_nccl(library_name);
+  cuda::check(cudaSetDevice(seat.stream->queue().device), "cudaSetDevice");  // NCCL takes that one
+  return nccl(seat, library, cuda::stream_of(*seat.stream));
 }
 
 std::string why_not() {

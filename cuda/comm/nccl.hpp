@@ -1,5 +1,5 @@
 #pragma once
-// Collectives through NCCL, loaded at run time. Needs no CUDA call of its own.
+// Collectives through NCCL, loaded at run time.
 #include <memory>
 #include <string>
 

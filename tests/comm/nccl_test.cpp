@@ -217,6 +217,42 @@ TEST_CASE("calls on a device return before they are complete and complete in ord
   CHECK(thrown == Thrown{"", ""});
 }
 
+TEST_CASE("a watch may come from another thread than the calls") {
+  for (const bool fails : {false, true}) {
+    const Thrown thrown = attempt(
+        {.world = 2, .place = Place::device},
+        [&] {
+          if (fails) fake_nccl_async_error(1, 50, internal_error);
+        },
+        [](NcclRank& rank) {
+          std::atomic<bool> over = false;
+          std::string heard;
+          std::thread watcher([&] {
+            try {
+              while (!over) rank.comm.watch();
+            } catch (const CommError& error) {
+              heard = error.what();
+            }
+          });
+          std::string thrown_here;
+          try {
+            for (int round = 0; round < 100; ++round) gather(rank);
+            settle(rank);
+            rank.comm.barrier({"end"});
+          } catch (const CommError& error) {
+            thrown_here = error.what();
+          }
+          over = true;
+          watcher.join();
+          if (!thrown_here.empty()) throw CommError(thrown_here);
+          if (!heard.empty()) throw CommError("only the watcher heard of " + heard);
+        });
+    CHECK(thrown[1] == thrown[0]);
+    CHECK(thrown[0].rfind(fails ? "rank 1: NCCL: " : "", 0) == 0);
+    CHECK(thrown[0].empty() == !fails);
+  }
+}
+
 TEST_CASE("a split that NCCL refuses ends the run") {
   const Thrown thrown = attempt(
       {.world = 2}, [] { fake_nccl_fail(1, "ncclCommSplit", 1, internal_error); },
