@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "comm/operands.hpp"
 #include "comm/rendezvous.hpp"
 #include "sherd/base/errors.hpp"
 
@@ -13,19 +14,12 @@ namespace {
 
 constexpr Bytes window_bytes = mib;  // what stays resident of each peer while it is read
 
-bool apart(View a, View b) { return a.data + a.bytes() <= b.data || b.data + b.bytes() <= a.data; }
-
-bool foldable(DType type) {
-  return type == DType::f32 || type == DType::bf16 || type == DType::i64;
-}
-
-View flat(View view) { return view.reshaped({1, view.numel()}); }
-
 class LocalComm final : public Communicator {
  public:
   LocalComm(LocalRank seat, Group group)
       : Communicator(group.self, group.size()),
         seat_(std::move(seat)),
+        operands_{seat_.arena, group.self, group.size()},
         stream_(seat_.stream == nullptr ? host_ : *seat_.stream),
         meet_(std::move(group)) {}
 
@@ -61,33 +55,21 @@ class LocalComm final : public Communicator {
                  group.control->call_text(group.record_of(rank())));
     }
     meet_.leave();
+    traffic_[static_cast<std::size_t>(call.verb)] += operands_.sent(call);
   }
 
   // On a device, data has moved only when the stream has come this far.
   void settle() { device::block(stream_, meet_.group().control->abort); }
-  [[nodiscard]] Bytes offset_of(View view, const char* call) const;
   void copy_from(Rank peer, Bytes offset, View to);
   void fold(const Fold& fold);
-  void count(Verb verb, Bytes bytes) { traffic_[static_cast<std::size_t>(verb)] += bytes; }
-  [[nodiscard]] Bytes peers() const { return static_cast<Bytes>(world() - 1); }
-  [[nodiscard]] View part(View full, Rank rank) const {
-    const std::int64_t numel = full.numel() / world();
-    return flat(full).reshaped({full.numel(), 1}).rows(rank * numel, numel).reshaped({1, numel});
-  }
+  [[nodiscard]] View part(View full, Rank of) const { return operands_.part(full, of); }
 
   LocalRank seat_;
+  Operands operands_;
   device::Stream host_{1};
   StreamRef stream_;
   Rendezvous meet_;
 };
-
-Bytes LocalComm::offset_of(View view, const char* call) const {
-  if (world() == 1 || view.bytes() == 0) return 0;
-  const std::byte* begin = seat_.arena.data();
-  const bool inside = view.data >= begin && view.data + view.bytes() <= begin + seat_.arena.size();
-  expects(inside, std::string(call) + ": got an operand outside the arena, need one inside");
-  return static_cast<Bytes>(view.data - begin);
-}
 
 void LocalComm::copy_from(Rank peer, Bytes offset, View to) {
   if (to.bytes() == 0) return;
@@ -110,8 +92,8 @@ void LocalComm::fold(const Fold& call) {
     }
     const View out{
         call.out.data + done, {1, static_cast<std::int64_t>(size / element)}, call.out.type};
-    kernels::fold(
-        {sources, out, call.mode, call.order, call.round, call.first + done / element}, stream_);
+    kernels::fold({sources, out, call.mode, call.order, call.round, call.first + done / element},
+                  stream_);
     for (Rank peer = 0; peer < world(); ++peer) {
       if (peer != rank()) seat_.peers->drop(sources[static_cast<std::size_t>(peer)], size);
     }
@@ -119,82 +101,51 @@ void LocalComm::fold(const Fold& call) {
 }
 
 void LocalComm::all_gather(View shard, View full, const Label& label) {
-  expects(full.type == shard.type && full.numel() == shard.numel() * world(),
-          "all_gather: got " + std::to_string(full.numel()) + " elements for shards of " +
-              std::to_string(shard.numel()) + ", need world times as many of the same type");
-  const View own = part(full, rank());
-  const bool in_place = shard.data == own.data && shard.bytes() > 0;
-  expects(in_place || apart(shard, full), "all_gather: got a shard inside full, need its own part");
-  const Bytes whole = offset_of(full, "all_gather");
-  const Bytes base = in_place ? whole : offset_of(shard, "all_gather");
-  run({Verb::all_gather, full.type, shard.bytes(), base, in_place, label}, [&] {
-    if (!in_place && shard.bytes() > 0) device::copy(own.raw(), shard.raw(), stream_);
+  const Call call = operands_.all_gather(shard, full, label);
+  const bool in_place = call.detail != 0;
+  run(call, [&] {
+    if (!in_place && shard.bytes() > 0) {
+      device::copy(part(full, rank()).raw(), shard.raw(), stream_);
+    }
     for (int step = 1; step < world(); ++step) {
       const Rank peer = (rank() + step) % world();
       const Bytes skip = in_place ? static_cast<Bytes>(peer) * shard.bytes() : 0;
-      copy_from(peer, base + skip, part(full, peer));
+      copy_from(peer, call.offset + skip, part(full, peer));
     }
   });
-  count(Verb::all_gather, peers() * shard.bytes());
 }
 
-void LocalComm::reduce_scatter(const ReduceScatter& call, const Label& label) {
-  const auto& [full, shard, mode, order, round, first] = call;
-  expects(full.type == shard.type && full.numel() == shard.numel() * world(),
-          "reduce_scatter: got " + std::to_string(full.numel()) + " elements for shards of " +
-              std::to_string(shard.numel()) + ", need world times as many of the same type");
-  expects(foldable(full.type),
-          "reduce_scatter: got " + std::string(name_of(full.type)) + ", need fp32, bf16 or i64");
-  const View own = part(full, rank());
-  expects(shard.data == own.data || apart(shard, full),
-          "reduce_scatter: got a shard inside full, need its own part");
-  const Bytes whole = offset_of(full, "reduce_scatter");
-  // The result's place is nobody else's business, so only its form is part of the fingerprint.
-  const std::uint64_t form = static_cast<std::uint64_t>(mode) | static_cast<std::uint64_t>(order)
-                                                                    << 1;
-  run({Verb::reduce_scatter, full.type, full.bytes(), whole, form, label}, [&] {
-    const Bytes skip = static_cast<Bytes>(rank()) * shard.bytes();
-    fold({own, whole + skip, shard, mode, order, round, first});
+void LocalComm::reduce_scatter(const ReduceScatter& sum, const Label& label) {
+  const Call call = operands_.reduce_scatter(sum, label);
+  run(call, [&] {
+    const Bytes skip = static_cast<Bytes>(rank()) * sum.shard.bytes();
+    fold({part(sum.full, rank()), call.offset + skip, sum.shard, sum.mode, sum.order, sum.round,
+          sum.first});
   });
-  count(Verb::reduce_scatter, peers() * shard.bytes());
 }
 
 void LocalComm::all_reduce(View in, View out, const Label& label) {
-  expects(in.type == out.type && in.numel() == out.numel(),
-          "all_reduce: got " + std::to_string(in.numel()) + " elements into " +
-              std::to_string(out.numel()) + ", need as many of the same type");
-  expects(in.type == DType::f32 || in.type == DType::i64,
-          "all_reduce: got " + std::string(name_of(in.type)) + ", need fp32 or i64");
-  expects(apart(in, out), "all_reduce: got overlapping operands, need distinct ones");
-  const Bytes from = offset_of(in, "all_reduce"), to = offset_of(out, "all_reduce");
-  const bool shared = in.numel() % world() == 0;
-  run({Verb::all_reduce, in.type, in.bytes(), from, to, label}, [&] {
-    if (!shared) return fold({.own = in, .offset = from, .out = out});
+  const Call call = operands_.all_reduce(in, out, label);
+  run(call, [&] {
+    if (in.numel() % world() != 0) return fold({.own = in, .offset = call.offset, .out = out});
     const Bytes slice = in.bytes() / static_cast<Bytes>(world());
-    const View mine = part(out, rank());
     fold({.own = part(in, rank()),
-          .offset = from + static_cast<Bytes>(rank()) * slice,
-          .out = mine});
+          .offset = call.offset + static_cast<Bytes>(rank()) * slice,
+          .out = part(out, rank())});
     settle();
     meet_.pass();
     for (int step = 1; step < world(); ++step) {
       const Rank peer = (rank() + step) % world();
-      copy_from(peer, to + static_cast<Bytes>(peer) * slice, part(out, peer));
+      copy_from(peer, call.detail + static_cast<Bytes>(peer) * slice, part(out, peer));
     }
   });
-  count(Verb::all_reduce,
-        shared ? 2 * peers() * (in.bytes() / static_cast<Bytes>(world())) : peers() * in.bytes());
 }
 
 void LocalComm::broadcast(View data, Rank root, const Label& label) {
-  expects(root >= 0 && root < world(), "broadcast: got root " + std::to_string(root) +
-                                           ", need a rank below " + std::to_string(world()));
-  const Bytes base = offset_of(data, "broadcast");
-  const auto origin = static_cast<std::uint64_t>(root);
-  run({Verb::broadcast, data.type, data.bytes(), base, origin, label}, [&] {
-    if (rank() != root) copy_from(root, base, data);
+  const Call call = operands_.broadcast(data, root, label);
+  run(call, [&] {
+    if (rank() != root) copy_from(root, call.offset, data);
   });
-  if (rank() == root) count(Verb::broadcast, peers() * data.bytes());
 }
 
 void LocalComm::barrier(const Label& label) {
@@ -202,22 +153,7 @@ void LocalComm::barrier(const Label& label) {
 }
 
 std::unique_ptr<Communicator> LocalComm::split(int color) {
-  const Group& group = meet_.group();
-  const Call call{.label = {"split", 0}};
-  const auto colors = meet_.exchange(call, static_cast<std::uint32_t>(color));
-  constexpr std::uint32_t none = 0xffffffff;
-  const auto size = static_cast<std::uint32_t>(world());
-  const std::uint32_t mine = rank() == 0 ? group.control->take_members(size).value_or(none) : 0;
-  const std::uint32_t base = meet_.exchange(call, mine).front();
-  expects(base != none, "split: got one group more than the control block holds, need fewer");
-  Group child{.control = group.control, .timeout = group.timeout};
-  for (Rank peer = 0; peer < world(); ++peer) {
-    if (colors[static_cast<std::size_t>(peer)] != static_cast<std::uint32_t>(color)) continue;
-    if (peer == rank()) child.self = child.size();
-    child.ranks.push_back(group.run_rank(peer));
-    child.records.push_back(base + static_cast<std::uint32_t>(peer));
-  }
-  return std::make_unique<LocalComm>(seat_, std::move(child));
+  return std::make_unique<LocalComm>(seat_, meet_.split(color));
 }
 
 }  // namespace

@@ -2,9 +2,9 @@
 
 #include <sched.h>
 
-#include <cstdio>
 #include <utility>
 
+#include "comm/patience.hpp"
 #include "sherd/base/errors.hpp"
 
 namespace sherd::comm {
@@ -12,25 +12,6 @@ namespace {
 
 using std::chrono::nanoseconds;
 using Clock = std::chrono::steady_clock;
-
-constexpr nanoseconds slice = std::chrono::milliseconds(20);
-
-// A wait that counts only time in which this process ran: a machine that was paused condemns
-// nobody.
-class Patience {
- public:
-  explicit Patience(nanoseconds limit) : left_(limit), seen_(Clock::now()) {}
-  bool exhausted() {
-    const auto now = Clock::now();
-    const nanoseconds gap = now - std::exchange(seen_, now);
-    left_ -= gap > std::chrono::seconds(1) ? slice : gap;
-    return left_ < nanoseconds::zero();
-  }
-
- private:
-  nanoseconds left_;
-  Clock::time_point seen_;
-};
 
 // Spinning helps only while every rank has a core to spin on.
 nanoseconds spin_for(int world) {
@@ -54,32 +35,60 @@ bool appears(const MemberRecord& record, std::uint32_t point, nanoseconds spin) 
   return false;
 }
 
-std::string seconds_text(nanoseconds time) {
-  std::array<char, 32> text{};
-  std::snprintf(text.data(), text.size(), "%g s", std::chrono::duration<double>(time).count());
-  return text.data();
-}
-
 }  // namespace
 
 Rendezvous::Rendezvous(Group group)
     : group_(std::move(group)), spin_(spin_for(group_.control->world)) {}
 
-void Rendezvous::arrive(const Call& call) {
+void Rendezvous::write(const Call& call) {
   group_.control->abort.poll();
   MemberRecord& own = group_.member(group_.self);
+  own.progress.fetch_add(1, std::memory_order_acquire);  // odd: being written
   write_call(own, call);
   own.sequence.fetch_add(1, std::memory_order_relaxed);
   RankRecord& rank = group_.control->ranks[static_cast<std::size_t>(group_.run_rank(group_.self))];
   rank.member.store(group_.record_of(group_.self) + 1, std::memory_order_relaxed);
+}
+
+void Rendezvous::arrive(const Call& call) {
+  write(call);
   meet(At::start);
+  const MemberRecord& own = group_.member(group_.self);
   for (Rank peer = 0; peer < group_.size(); ++peer) {
-    if (same_call(group_.member(peer), own)) continue;
-    fail("rank " + std::to_string(group_.run_rank(peer)) + " issued " +
+    if (!same_call(group_.member(peer), own)) fail(difference(peer));
+  }
+}
+
+std::uint32_t Rendezvous::announce(const Call& call) {
+  write(call);
+  step();
+  return group_.member(group_.self).sequence.load(std::memory_order_relaxed);
+}
+
+void Rendezvous::compare() {
+  const MemberRecord& own = group_.member(group_.self);
+  const std::uint32_t sequence = own.sequence.load(std::memory_order_relaxed);
+  for (Rank peer = 0; peer < group_.size(); ++peer) {
+    MemberRecord& record = group_.member(peer);
+    const std::uint32_t seen = record.progress.load(std::memory_order_acquire);
+    if (seen % 2 != 0 || record.sequence.load(std::memory_order_relaxed) != sequence) continue;
+    if (same_call(record, own)) continue;
+    const std::string text = difference(peer);
+    // An addition, as a load could be carried out ahead of those it has to follow.
+    if (record.progress.fetch_add(0, std::memory_order_acq_rel) == seen) fail(text);
+  }
+}
+
+void Rendezvous::complete(std::uint32_t sequence) {
+  group_.member(group_.self).completed.store(sequence, std::memory_order_relaxed);
+}
+
+std::string Rendezvous::difference(Rank peer) const {
+  const MemberRecord& own = group_.member(group_.self);
+  return "rank " + std::to_string(group_.run_rank(peer)) + " issued " +
          full_call(group_.member(peer)) + ", rank " + std::to_string(group_.run_rank(group_.self)) +
          " issued " + full_call(own) + " at collective " + std::to_string(own.sequence.load()) +
-         ": the ranks are out of step");
-  }
+         ": the ranks are out of step";
 }
 
 void Rendezvous::pass() { meet(At::middle); }
@@ -87,6 +96,14 @@ void Rendezvous::pass() { meet(At::middle); }
 void Rendezvous::leave() {
   meet(At::middle);
   group_.member(group_.self).completed.fetch_add(1, std::memory_order_relaxed);
+  step();
+}
+
+// One more meeting point, at which nobody waits for anybody.
+void Rendezvous::step() {
+  MemberRecord& own = group_.member(group_.self);
+  own.progress.fetch_add(1, std::memory_order_release);
+  if (group_.size() > 1) futex_wake_all(own.progress);
 }
 
 std::vector<std::uint32_t> Rendezvous::exchange(const Call& call, std::uint32_t value) {
@@ -126,19 +143,62 @@ void Rendezvous::meet(At at) {
   }
 }
 
-std::string Rendezvous::lateness(Rank first, std::uint32_t point, At at) const {
-  const auto name = [&](Rank rank) { return std::to_string(group_.run_rank(rank)); };
-  std::string late = name(first);
+Group Rendezvous::split(int color) {
+  const Call call{.label = {"split", 0}};
+  const auto colors = exchange(call, static_cast<std::uint32_t>(color));
+  constexpr std::uint32_t none = 0xffffffff;
+  const auto size = static_cast<std::uint32_t>(group_.size());
+  const bool first = group_.self == 0;
+  const std::uint32_t mine = first ? group_.control->take_members(size).value_or(none) : 0;
+  const std::uint32_t base = exchange(call, mine).front();
+  expects(base != none, "split: got one group more than the control block holds, need fewer");
+  Group child{.control = group_.control, .timeout = group_.timeout};
   for (Rank peer = 0; peer < group_.size(); ++peer) {
-    if (peer != first && !reached(group_.member(peer), point)) late += ", " + name(peer);
+    if (colors[static_cast<std::size_t>(peer)] != static_cast<std::uint32_t>(color)) continue;
+    if (peer == group_.self) child.self = child.size();
+    child.ranks.push_back(group_.run_rank(peer));
+    child.records.push_back(base + static_cast<std::uint32_t>(peer));
   }
+  return child;
+}
+
+std::string Rendezvous::lateness(Rank first, std::uint32_t point, At at) const {
+  std::vector<Rank> late{first};
+  for (Rank peer = 0; peer < group_.size(); ++peer) {
+    if (peer != first && !reached(group_.member(peer), point)) late.push_back(peer);
+  }
+  return absence(late, at == At::start ? " did not reach " : " did not finish ", own_call());
+}
+
+std::string Rendezvous::absence(const std::vector<Rank>& late, std::string_view verb,
+                                const std::string& call) const {
+  const auto name = [&](Rank rank) { return std::to_string(group_.run_rank(rank)); };
+  std::string text = "rank " + name(late.front());
+  for (std::size_t i = 1; i < late.size(); ++i) text += ", " + name(late[i]);
+  return text.append(verb) + call + " within " + seconds_text(group_.timeout) + ": rank " +
+         name(late.front()) + " was last seen " +
+         group_.control->whereabouts(group_.run_rank(late.front()));
+}
+
+std::int64_t Rendezvous::own_step() const {
   const Rank self = group_.run_rank(group_.self);
-  const std::int64_t step =
-      group_.control->ranks[static_cast<std::size_t>(self)].step.load(std::memory_order_relaxed);
-  return "rank " + late + (at == At::start ? " did not reach " : " did not finish ") +
-         group_.control->call_text(group_.record_of(group_.self), step) + " within " +
-         seconds_text(group_.timeout) + ": rank " + name(first) + " was last seen " +
-         group_.control->whereabouts(group_.run_rank(first));
+  return group_.control->ranks[static_cast<std::size_t>(self)].step.load(std::memory_order_relaxed);
+}
+
+std::string Rendezvous::own_call() const {
+  return group_.control->call_text(group_.record_of(group_.self), own_step());
+}
+
+std::string Rendezvous::overdue(const std::string& call, std::uint32_t sequence) const {
+  std::vector<Rank> late;
+  for (Rank peer = 0; peer < group_.size(); ++peer) {
+    const std::uint32_t seen = group_.member(peer).sequence.load(std::memory_order_relaxed);
+    if (static_cast<std::int32_t>(seen - sequence) < 0) late.push_back(peer);
+  }
+  if (!late.empty()) return absence(late, " did not reach ", call);
+  return "rank " + std::to_string(group_.run_rank(group_.self)) + ": " + call +
+         " did not complete within " + seconds_text(group_.timeout) +
+         ", though every rank issued it";
 }
 
 }  // namespace sherd::comm

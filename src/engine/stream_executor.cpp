@@ -65,6 +65,8 @@ std::string StreamExecutor::why_not(const plan::Phase& phase) const {
   if (parts_.trace != nullptr) return "a trace times each step";
   for (std::uint32_t i = phase.first; i < phase.last; ++i) {
     if (hosted(i)) return "its collectives meet on the host";
+    if (parts_.scheduled.program.steps[i].group != plan::Group::none)
+      return "its collectives are watched one by one";
     if (std::string reason = parts_.visitor.varies(i); !reason.empty()) return reason;
   }
   return {};

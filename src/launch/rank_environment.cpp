@@ -28,6 +28,7 @@ std::string format(const RankEnvironment& environment) {
     text += separator + std::to_string(fd);
     separator = ',';
   }
+  text += " pipe=" + std::to_string(environment.id_from) + "," + std::to_string(environment.id_to);
   return text;
 }
 
@@ -45,6 +46,8 @@ std::optional<RankEnvironment> parse_rank(std::string_view text) {
     if (!take(text, rank == 0 ? " arenas=" : ",", fd)) return std::nullopt;
     environment.arena_fds.push_back(fd);
   }
+  if (!take(text, " pipe=", environment.id_from)) return std::nullopt;
+  if (!take(text, ",", environment.id_to)) return std::nullopt;
   if (!text.empty()) return std::nullopt;
   return environment;
 }

@@ -33,6 +33,7 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
   sigprocmask(SIG_SETMASK, &mask, nullptr);
   fcntl(seat.control_fd, F_SETFD, 0);
   for (const int fd : seat.arena_fds) fcntl(fd, F_SETFD, 0);
+  for (const int fd : {seat.id_from, seat.id_to}) fcntl(fd, F_SETFD, 0);
   execve(path, arguments, variables);
   _exit(127);
 }

@@ -1,5 +1,6 @@
 #include "sherd/launch/supervisor.hpp"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/signalfd.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -42,6 +44,27 @@ std::vector<int> make_arenas(int world) {
                     reason);
   }
   return fds;
+}
+
+// Every descriptor of `seat` that is this process's only to pass on.
+void close_all(const RankEnvironment& seat) {
+  for (const int fd : seat.arena_fds) close(fd);
+  for (const int fd : {seat.id_from, seat.id_to}) {
+    if (fd >= 0) close(fd);
+  }
+}
+
+RankEnvironment make_seat(int world, int control) {
+  RankEnvironment seat{.world = world, .control_fd = control, .arena_fds = make_arenas(world)};
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC | O_NONBLOCK) != 0) {
+    const std::string reason = std::strerror(errno);
+    close_all(seat);
+    throw CommError("supervisor: cannot make a pipe: " + reason);
+  }
+  seat.id_from = ends[0];
+  seat.id_to = ends[1];
+  return seat;
 }
 
 }  // namespace
@@ -113,8 +136,7 @@ RunEnd Supervisor::run() {
 }
 
 void Supervisor::start(const Signals& signals) {
-  RankEnvironment seat{
-      .world = config_.world, .control_fd = control_.fd(), .arena_fds = make_arenas(config_.world)};
+  RankEnvironment seat = make_seat(config_.world, control_.fd());
   try {
     for (seat.rank = 0; seat.rank < seat.world; ++seat.rank) {
       const pid_t pid = spawn(config_.program, seat, signals.before());
@@ -123,10 +145,10 @@ void Supervisor::start(const Signals& signals) {
     }
   } catch (...) {
     kill_all();
-    for (const int fd : seat.arena_fds) close(fd);
+    close_all(seat);
     throw;
   }
-  for (const int fd : seat.arena_fds) close(fd);  // the memory goes with the last rank
+  close_all(seat);  // memory and pipe go with the last rank
 }
 
 void Supervisor::wait_for_news(const Signals& signals) {

@@ -11,18 +11,24 @@ namespace {
 using namespace sherd::launch;
 
 TEST_CASE("a rank environment survives its text") {
-  const RankEnvironment seat{1, 3, 5, {6, 7, 18}};
-  CHECK(format(seat) == "rank=1 world=3 control=5 arenas=6,7,18");
+  const RankEnvironment seat{1, 3, 5, {6, 7, 18}, 8, 19};
+  CHECK(format(seat) == "rank=1 world=3 control=5 arenas=6,7,18 pipe=8,19");
   CHECK(parse_rank(format(seat)) == seat);
 }
 
 TEST_CASE("a malformed rank environment is nothing") {
   for (const char* text :
-       {"", "rank=1", "rank=1 world=3 control=5", "rank=1 world=3 control=5 arenas=6,7",
-        "rank=1 world=3 control=5 arenas=6,7,8,9", "rank=1 world=3 control=5 arenas=6,7,8 ",
-        "rank=3 world=3 control=5 arenas=6,7,8", "rank=-1 world=1 control=5 arenas=6",
-        "rank=0 world=0 control=5 arenas=", "rank=0 world=65 control=5 arenas=6",
-        "rank=0 world=1 control=x arenas=6", "rank=99999999999 world=1 control=5 arenas=6"}) {
+       {"", "rank=1", "rank=1 world=3 control=5", "rank=1 world=3 control=5 arenas=6,7 pipe=8,9",
+        "rank=1 world=3 control=5 arenas=6,7,8", "rank=1 world=3 control=5 arenas=6,7,8 pipe=9",
+        "rank=1 world=3 control=5 arenas=6,7,8,9 pipe=1,2",
+        "rank=1 world=3 control=5 arenas=6,7,8 pipe=9,-1",
+        "rank=1 world=3 control=5 arenas=6,7,8 pipe=9,10 ",
+        "rank=3 world=3 control=5 arenas=6,7,8 pipe=9,10",
+        "rank=-1 world=1 control=5 arenas=6 pipe=9,10",
+        "rank=0 world=0 control=5 arenas= pipe=9,10",
+        "rank=0 world=65 control=5 arenas=6 pipe=9,10",
+        "rank=0 world=1 control=x arenas=6 pipe=9,10",
+        "rank=99999999999 world=1 control=5 arenas=6 pipe=9,10"}) {
     CAPTURE(text);
     CHECK_FALSE(parse_rank(text));
   }
@@ -31,7 +37,7 @@ TEST_CASE("a malformed rank environment is nothing") {
 TEST_CASE("a rank's environment replaces what would disturb it and keeps the rest") {
   RankProgram program;
   program.environment = {"HOME=/root", "OMP_NUM_THREADS=8", "SHERD_RANK=stale", "OMP_X=1"};
-  const std::vector<std::string> all = environment_for(program, {0, 1, 3, {4}});
+  const std::vector<std::string> all = environment_for(program, {0, 1, 3, {4}, 5, 6});
   const auto count = [&](const std::string& one) {
     return std::count(all.begin(), all.end(), one);
   };
@@ -41,7 +47,7 @@ TEST_CASE("a rank's environment replaces what would disturb it and keeps the res
   CHECK(count("OMP_NUM_THREADS=1") == 1);
   CHECK(count("OMP_WAIT_POLICY=passive") == 1);
   CHECK(count("OMP_PROC_BIND=false") == 1);
-  CHECK(count("SHERD_RANK=rank=0 world=1 control=3 arenas=4") == 1);
+  CHECK(count("SHERD_RANK=rank=0 world=1 control=3 arenas=4 pipe=5,6") == 1);
 }
 
 }  // namespace

@@ -103,6 +103,12 @@ TEST_CASE("a run whose ranks all end well exits 0") {
   }
 }
 
+TEST_CASE("all ranks of a run hold one pipe") {
+  Job job(4, "pipe");
+  CHECK(job.finish() == 0);
+  CHECK(job.cause == "");
+}
+
 TEST_CASE("a rank killed inside a collective is named with its step and collective") {
   Job job(3, "kill");
   CHECK(job.finish() == 5);

@@ -37,6 +37,7 @@ class FaultyComm final : public comm::Communicator {
   void barrier(const comm::Label& label) override {
     run([&] { inner_->barrier(label); });
   }
+  void watch() override { inner_->watch(); }
   std::unique_ptr<Communicator> split(int color) override {
     std::unique_ptr<Communicator> child;
     run([&] { child = inner_->split(color); });

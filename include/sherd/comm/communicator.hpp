@@ -28,7 +28,7 @@ using Traffic = std::array<Bytes, verbs>;
 struct ReduceScatter {
   View full;                // [1, W·k] this rank's contribution; fp32, bf16 or i64
   View shard;               // [1, k] this rank's result; may be full's own k elements (in place)
-  Write mode = Write::set;  // add: onto what shard holds
+  Write mode = Write::set;  // add: onto what shard holds; full may be consumed
   kernels::FoldOrder order = kernels::FoldOrder::fast;
   const Philox* round =
       nullptr;  // bf16: stochastic rounding of shard[i] with the bits of first + i
@@ -37,10 +37,13 @@ struct ReduceScatter {
 
 /// One rank's end of a group.
 ///
-/// **Order** Calls return when complete: the output is whole and the inputs may be overwritten
-/// (every peer has finished reading). All ranks issue the same calls in the same order; sequence
-/// number and fingerprint {verb, bytes, type, label} are compared, and a difference kills the
-/// group. One call at a time, from one thread.
+/// **Order** On a CPU calls return when complete: the output is whole and the inputs may be
+/// overwritten (every peer has finished reading). On a device stream a call returns, at the latest
+/// when complete, once its work is on the stream, and is complete in stream order; whoever then
+/// waits on the host calls `watch` meanwhile. A barrier is of the hosts. All ranks issue the same
+/// calls in the same order; sequence number and fingerprint {verb, bytes, type, label} are
+/// compared, and a difference kills the group, at once or at a later call. One call at a time, from
+/// one thread.
 /// **Memory** Operands lie in the arena given at construction, at equal offsets on all ranks.
 /// **Errors** CommError naming rank, collective, sequence number and cause: a peer lost, late
 /// beyond the time-out, or out of step. The communicator is then dead and every later call repeats
@@ -63,13 +66,14 @@ class Communicator {
   /// data_r = data_root. The root sends (W-1)·n elements.
   virtual void broadcast(View data, Rank root, const Label& label) = 0;
   virtual void barrier(const Label& label) = 0;
+  /// Looks after calls that have returned but may not be complete; waits for nothing. From any
+  /// thread.
+  ///
+  /// **Errors** CommError as any call: a peer lost, out of step, or a collective late.
+  virtual void watch() {}
   /// Ranks of equal `color` form a group, ordered by this group's rank. Collective; the child
   /// shares the arena.
   [[nodiscard]] virtual std::unique_ptr<Communicator> split(int color) = 0;
-
-  /// Called again and again by whoever waits on the host for work behind a collective: throws when
-  /// one has failed or is late.
-  virtual void watch() {}
 
   [[nodiscard]] const Traffic& traffic() const { return traffic_; }
 

@@ -17,11 +17,11 @@ struct RankEnvironment {
   int world = 1;
   int control_fd = -1;           // for comm::ControlBlock::attach
   std::vector<int> arena_fds{};  // by rank: unsized memfds, own one included
-  int id_from = -1, id_to = -1;  // a pipe for the group id of NCCL: all read, rank 0 writes
+  int id_from = -1, id_to = -1;  // a pipe all ranks hold, for comm::NcclSeat
   bool operator==(const RankEnvironment&) const = default;
 };
 
-/// `rank=1 world=2 control=3 arenas=4,5`.
+/// `rank=1 world=2 control=3 arenas=4,5 pipe=6,7`.
 [[nodiscard]] std::string format(const RankEnvironment& environment);
 /// The inverse; nothing unless every part is there, in range, and nothing else.
 [[nodiscard]] std::optional<RankEnvironment> parse_rank(std::string_view text);
