@@ -29,6 +29,7 @@ RankMemory::Arenas RankMemory::arenas() const {
   Arenas all;
   std::transform(arenas_.begin(), arenas_.end(), all.begin(),
                  [](const Arena& arena) { return arena.bytes(); });
+  if (!borrowed_.empty()) all[0] = borrowed_;
   return all;
 }
 

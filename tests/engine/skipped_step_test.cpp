@@ -86,8 +86,10 @@ int exit_code_of(const launch::RunConfig& config, std::function<bool(int)> when)
   ThreadRanks ranks(run);
   const auto peers = comm::thread_arenas(ranks.world());
   const Ending ending = ranks.each([&](Rank rank, comm::ControlBlock& control) {
+    const launch::RankEnvironment seat{.rank = rank, .world = ranks.world()};
+    launch::RankMemory memory(ranks.arena(rank), peers);
     launch::run_rank(ranks.validated(), ranks.job(rank), ranks.prepared(rank),
-                     {control, rank, ranks.arena(rank), peers}, nullptr);
+                     {control, seat, memory}, nullptr);
   });
   for (const std::exception_ptr& error : ending.thrown) {
     REQUIRE(error);

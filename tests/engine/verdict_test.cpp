@@ -162,6 +162,7 @@ void check_skips(optim::Precision precision, Fault fault) {
 struct Judged : launch::Observer {
   void started(const launch::RunStart&) override {}
   void stepped(const engine::StepResult& result, double) override { steps.push_back(result); }
+  void settled(const std::vector<engine::PhaseReport>&) override {}
   void evaluated(std::uint64_t, double) override {}
   void ended(const launch::RunSummary&) override { finished = true; }
   std::vector<engine::StepResult> steps;
@@ -172,9 +173,10 @@ Ending launched(const ThreadRun& run, Judged& judged) {
   ThreadRanks ranks(run);
   const auto peers = comm::thread_arenas(ranks.world());
   return ranks.each([&](Rank rank, comm::ControlBlock& control) {
-    const launch::Seat seat{control, rank, ranks.arena(rank), peers};
-    launch::run_rank(ranks.validated(), ranks.job(rank), ranks.prepared(rank), seat,
-                     rank == 0 ? &judged : nullptr);
+    const launch::RankEnvironment seat{.rank = rank, .world = ranks.world()};
+    launch::RankMemory memory(ranks.arena(rank), peers);
+    launch::run_rank(ranks.validated(), ranks.job(rank), ranks.prepared(rank),
+                     {control, seat, memory}, rank == 0 ? &judged : nullptr);
   });
 }
 

@@ -19,6 +19,9 @@ namespace sherd::launch {
 class RankMemory {
  public:
   RankMemory(const Validated& run, const plan::Plan& plan, const RankEnvironment& seat);
+  /// Of a rank that is a thread: an arena that its process owns.
+  RankMemory(std::span<std::byte> arena, std::shared_ptr<comm::PeerArenas> peers)
+      : borrowed_(arena), peers_(std::move(peers)) {}
   RankMemory(const RankMemory&) = delete;
   RankMemory& operator=(const RankMemory&) = delete;
 
@@ -37,6 +40,7 @@ class RankMemory {
   std::optional<device::OpenDevice> device_;
   Bytes free_at_start_ = 0;
   std::array<memory::Arena, memory::tiers> arenas_;
+  std::span<std::byte> borrowed_;
   std::optional<device::Stream> net_;
   std::shared_ptr<comm::PeerArenas> peers_;
 };
