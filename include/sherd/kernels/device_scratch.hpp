@@ -9,19 +9,23 @@
 namespace sherd::kernels::device_scratch {
 
 inline constexpr Bytes matmul_workspace = 32 * mib;  // what cuBLASLt is recommended on Hopper
-inline constexpr Bytes rounding_panel = 32 * mib;    // fp32 rows that wait for stochastic rounding
+inline constexpr Bytes rounding_panel = 32 * mib;    // fp32 rows that wait for what follows
 
-/// Rows of an fp32 product [m, n] that are rounded at once.
+/// Rows of an fp32 product [m, n] that are finished at once.
 [[nodiscard]] constexpr std::int64_t panel_rows(std::int64_t m, std::int64_t n) {
   const std::int64_t fit = static_cast<std::int64_t>(rounding_panel / 4) / std::max<std::int64_t>(n, 1);
   return std::clamp<std::int64_t>(fit, 1, std::max<std::int64_t>(m, 1));
 }
 [[nodiscard]] constexpr Bytes matmul(std::int64_t m, std::int64_t n, DType out) {
   const Bytes panel = static_cast<Bytes>(panel_rows(m, n) * n) * 4;
-  return matmul_workspace + (out == DType::bf16 ? round_up(panel, 256) : 0);
+  return matmul_workspace + (out != DType::f32 ? round_up(panel, 256) : 0);
 }
 
 inline constexpr std::int64_t column_parts = 128;  // partial sums of a column
+/// Rows of d_out in one partial sum.
+[[nodiscard]] constexpr std::int64_t rows_per_part(std::int64_t rows) {
+  return std::max<std::int64_t>(8, (rows + column_parts - 1) / column_parts);
+}
 [[nodiscard]] constexpr Bytes bias_gradient(std::int64_t cols) {
   return static_cast<Bytes>(column_parts * cols) * 4;
 }
