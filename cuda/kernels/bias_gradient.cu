@@ -1,5 +1,5 @@
-// Column sums: read once, 16 bytes a thread, fp32 sums of a fixed cut of the rows, then one thread a
-// column adds the parts in order. Bytes: rows·cols·size + 8·parts·cols.
+// Column sums: read once, 16 bytes a thread, fp32 sums of a fixed cut of the rows, then one thread
+// a column adds the parts in order. Bytes: rows·cols·size + 8·parts·cols.
 #include "cuda/device/check.hpp"
 #include "cuda/device/queue.hpp"
 #include "cuda/kernels/twins.hpp"
@@ -11,7 +11,7 @@ namespace {
 
 constexpr int lanes = 32, walkers = 8;  // threads along columns and along rows
 
-template <class T, int width>
+template <class T, std::size_t width>
 struct alignas(sizeof(T) * width) Pack {
   T at[width];
 };
@@ -34,7 +34,8 @@ __global__ void __launch_bounds__(lanes* walkers) sum_parts(Sums s) {
     const T* from = reinterpret_cast<const T*>(s.from) + col;
 #pragma unroll 4
     for (std::int64_t row = first + y; row < last; row += walkers) {
-      const auto pack = *reinterpret_cast<const Pack<T, width>*>(from + row * s.pitch);
+      const auto pack =
+          *reinterpret_cast<const Pack<T, static_cast<std::size_t>(width)>*>(from + row * s.pitch);
 #pragma unroll
       for (int i = 0; i < width; ++i) sum[i] += to_float(pack.at[i]);
     }
@@ -64,7 +65,7 @@ __global__ void add_parts(const float* parts, std::int64_t count, std::int64_t c
 
 template <class T>
 void launch(const Sums& s, unsigned parts, const View& from, cudaStream_t stream) {
-  constexpr int wide = 16 / sizeof(T);
+  constexpr int wide = static_cast<int>(16 / sizeof(T));
   const bool packed = s.cols % wide == 0 && s.pitch % wide == 0 &&
                       reinterpret_cast<std::uintptr_t>(from.data) % 16 == 0;
   const int cols = lanes * (packed ? wide : 1);

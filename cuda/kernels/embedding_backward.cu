@@ -1,5 +1,5 @@
-// The gradient of a lookup, the CPU's bits: tokens sorted stably, so each distinct one owns a run of
-// batch positions in batch order; a thread adds its columns of those rows one after the other.
+// The gradient of a lookup, the CPU's bits: tokens sorted stably, so each distinct one owns a run
+// of batch positions in batch order; a thread adds its columns of those rows one after the other.
 // Bytes: d_out once, the named rows of the table once or twice, and the sort's ~60 a token.
 #include <bit>
 #include <cub/device/device_radix_sort.cuh>
@@ -146,7 +146,7 @@ Sorted sort(const kernels::EmbeddingBackwardArgs& args, cudaStream_t stream) {
   }
   constexpr int block = 256;
   count_up<<<static_cast<unsigned>((count + block - 1) / block), block, 0, stream>>>(to.places,
-                                                                                   count);
+                                                                                     count);
   check_launch("embedding_backward (places)");
   std::size_t size_of_tool = have;
   check(cub::DeviceRadixSort::SortPairs(to.tool, size_of_tool, keys, to.tokens, to.places, to.order,

@@ -37,8 +37,7 @@ __device__ void fill(const Walk& walk, std::int64_t first, std::int64_t first_k,
     const int inner = along ? index % depth : index / side;
     const std::int64_t at = first + i, at_k = first_k + inner;
     const bool inside = at < walk.outer && at_k < k;
-    tile[inner][i] =
-        inside ? load(walk.from, at * walk.outer_step + at_k * walk.inner_step) : 0.0f;
+    tile[inner][i] = inside ? load(walk.from, at * walk.outer_step + at_k * walk.inner_step) : 0.0f;
   }
 }
 

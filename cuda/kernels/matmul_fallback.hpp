@@ -15,7 +15,7 @@ void plain_product(const kernels::MatmulArgs& args, StreamRef stream);
 ///
 /// **Memory** `sum` may be args.out; then nothing is added from there.
 struct FinishArgs {
-  View sum{};  // [rows, n] fp32
+  View sum{};                                    // [rows, n] fp32
   const kernels::MatmulArgs* product = nullptr;  // its views hold these rows only
   std::int64_t first_row = 0;                    // of the rows, in the whole result
 };

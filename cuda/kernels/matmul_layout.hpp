@@ -67,11 +67,11 @@ enum class Tail : std::uint8_t { none, bias, gelu_slope };
 /// Can the library take the whole call: one type of operands, a result of that type or fp32, what
 /// follows of the result's type and one thing at a time?
 [[nodiscard]] inline bool fits_library(const MatmulArgs& args) {
-  const bool typed = args.a.type == args.b.type &&
-                     (args.out.type == DType::f32 || args.out.type == args.a.type);
+  const bool typed =
+      args.a.type == args.b.type && (args.out.type == DType::f32 || args.out.type == args.a.type);
   const bool biased = !args.bias || (args.bias.type == args.out.type && !args.gelu_of);
-  const bool sloped = !args.gelu_of ||
-                      (args.gelu_of.row_pitch() % 8 == 0 && alignment_of(args.gelu_of.data) == 16);
+  const bool sloped =
+      !args.gelu_of || (args.gelu_of.row_pitch() % 8 == 0 && alignment_of(args.gelu_of.data) == 16);
   return typed && biased && sloped && args.round == nullptr;
 }
 [[nodiscard]] inline Tail tail_of(const MatmulArgs& args) {

@@ -50,13 +50,13 @@ __device__ __forceinline__ FourWords load4(const Elements& from, std::int64_t i)
   if (from.type == DType::f32) {
     return *reinterpret_cast<const FourWords*>(reinterpret_cast<const float*>(from.data) + i);
   }
-  const auto four = *reinterpret_cast<const FourHalves*>(
-      reinterpret_cast<const std::uint16_t*>(from.data) + i);
+  const auto four =
+      *reinterpret_cast<const FourHalves*>(reinterpret_cast<const std::uint16_t*>(from.data) + i);
   FourWords wide;
 #pragma unroll
   for (int k = 0; k < 4; ++k) {
-    wide.at[k] = from.type == DType::bf16 ? to_float(bfloat16{four.at[k]})
-                                          : to_float(float16{four.at[k]});
+    wide.at[k] =
+        from.type == DType::bf16 ? to_float(bfloat16{four.at[k]}) : to_float(float16{four.at[k]});
   }
   return wide;
 }
@@ -69,8 +69,8 @@ __device__ __forceinline__ void store4(const Elements& to, std::int64_t i,
   FourHalves four;
 #pragma unroll
   for (int k = 0; k < 4; ++k) {
-    four.at[k] = to.type == DType::bf16 ? to_bfloat16(values.at[k]).bits
-                                        : to_float16(values.at[k]).bits;
+    four.at[k] =
+        to.type == DType::bf16 ? to_bfloat16(values.at[k]).bits : to_float16(values.at[k]).bits;
   }
   *reinterpret_cast<FourHalves*>(reinterpret_cast<std::uint16_t*>(to.data) + i) = four;
 }
