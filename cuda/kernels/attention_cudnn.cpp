@@ -45,8 +45,10 @@ struct Key {
   auto operator<=>(const Key&) const = default;
 };
 
-Graph empty_graph(DType type) {
+// Nodes copy the architecture when they are added; 0: the device's.
+Graph empty_graph(DType type, int architecture) {
   auto graph = std::make_shared<fg::Graph>();
+  if (architecture > 0) graph->set_sm_version(architecture);
   graph->set_io_data_type(type == DType::bf16 ? fe::DataType_t::BFLOAT16 : fe::DataType_t::HALF)
       .set_intermediate_data_type(fe::DataType_t::FLOAT)
       .set_compute_data_type(fe::DataType_t::FLOAT);
@@ -82,9 +84,9 @@ Packed packed(const HeadLayout& at) {
 }
 
 // Query i sees keys 0 … i. The library's statistics are max + ln(sum), our lse.
-Graph forward_graph(const Key& key) {
+Graph forward_graph(const Key& key, int architecture) {
   const HeadLayout& at = key.at;
-  Graph graph = empty_graph(key.type);
+  Graph graph = empty_graph(key.type, architecture);
   const Packed in = packed(at);
   auto [out, stats] = graph->sdpa(input(graph, q_uid, in.query), input(graph, k_uid, in.shared),
                                   input(graph, v_uid, in.shared),
@@ -100,9 +102,9 @@ Graph forward_graph(const Key& key) {
   return graph;
 }
 
-Graph backward_graph(const Key& key) {
+Graph backward_graph(const Key& key, int architecture) {
   const HeadLayout& at = key.at;
-  Graph graph = empty_graph(key.type);
+  Graph graph = empty_graph(key.type, architecture);
   const Packed in = packed(at);
   const Heads out = heads_of(at, at.heads, at.width());
   const Tensor stats = input(graph, lse_uid, lse_of(at));
@@ -122,8 +124,9 @@ Graph backward_graph(const Key& key) {
   return graph;
 }
 
-Graph graph_of(const Key& key) {
-  return key.direction == Direction::forward ? forward_graph(key) : backward_graph(key);
+Graph graph_of(const Key& key, int architecture = 0) {
+  return key.direction == Direction::forward ? forward_graph(key, architecture)
+                                             : backward_graph(key, architecture);
 }
 
 // --- plans ------------------------------------------------------------------------------------
@@ -133,12 +136,11 @@ using Addresses = std::unordered_map<std::int64_t, void*>;
 [[noreturn]] void fail(const std::string& call, const std::string& reason) {
   throw DeviceError("cuDNN: " + call + ": " + reason);
 }
-// What the library may answer for a graph that it does not compute; anything else is a fault.
-bool refused(fe::error_object error) {
+// Before anything is built, an answer other than a lost device says that the graph is not computed.
+bool lost(fe::error_object error) {
   using enum fe::error_code_t;
   const fe::error_code_t code = error.get_code();
-  return code == GRAPH_NOT_SUPPORTED || code == GRAPH_EXECUTION_PLAN_CREATION_FAILED ||
-         code == HEURISTIC_QUERY_FAILED || code == ATTRIBUTE_NOT_SET || code == INVALID_VALUE;
+  return code == CUDA_API_FAILED || code == INVALID_CUDA_DEVICE || code == HANDLE_ERROR;
 }
 
 /// One queue's handle and plans. Used by one thread at a time.
@@ -176,10 +178,13 @@ class Plans {
       graph->deselect_workspace_greater_than(static_cast<std::int64_t>(workspace));
       error = graph->check_support();
     }
-    if (error.is_good()) error = graph->build_plans();
-    if (error.is_good()) return graph;
-    if (!refused(error)) fail("a plan for attention", error.get_message());
-    return nullptr;
+    if (error.is_bad() && lost(error)) fail("attention's graph", error.get_message());
+    if (error.is_bad()) return nullptr;
+    error = graph->build_plans();
+    std::int64_t need = 0;
+    if (error.is_good()) error = graph->get_workspace_size(need);
+    if (error.is_bad()) fail("attention's plan", error.get_message());
+    return static_cast<Bytes>(need) <= workspace ? graph : nullptr;
   }
 
   cudnnHandle_t handle_ = nullptr;
@@ -271,8 +276,7 @@ std::string attention_library() {
 
 std::string graph_problem(const AttentionShape& shape, DType type, Direction direction,
                           int architecture) {
-  Graph graph = graph_of({head_layout(shape), type, direction});
-  graph->set_sm_version(architecture);
+  Graph graph = graph_of({head_layout(shape), type, direction}, architecture);
   auto error = graph->validate();
   if (error.is_good()) error = graph->build_operation_graph(nullptr);
   return error.is_good() ? std::string() : error.get_message();
