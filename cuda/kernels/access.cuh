@@ -177,11 +177,11 @@ __device__ inline Packed narrow_stochastic(const float (&from)[pack], Philox rng
 /// The element of `to` at `index` (=|+=) value, as a gradient.
 __device__ inline void store_gradient(const Grad& to, std::int64_t index, float value) {
   if (to.to.type == DType::f32) {
-    float* at = to.to.as<float>() + index;
+    float* at = reinterpret_cast<float*>(to.to.data) + index;
     *at = to.mode == Write::add ? *at + value : value;
     return;
   }
-  bfloat16* at = to.to.as<bfloat16>() + index;
+  bfloat16* at = reinterpret_cast<bfloat16*>(to.to.data) + index;
   const float sum = to.mode == Write::add ? to_float(*at) + value : value;
   const auto element = static_cast<std::uint64_t>(index);
   *at = to_bfloat16_stochastic(sum, philox_u32(to.round, element));

@@ -64,7 +64,7 @@ struct RowShape {
 }
 
 /// Rows that a block of layer norm's backward takes together, so that their loads overlap.
-inline constexpr int norm_group = 4;
+inline constexpr int norm_group = 2;
 /// Partial column sums of `rows` rows: part p takes the groups p, p + parts, p + 2·parts, …
 [[nodiscard]] constexpr std::int64_t norm_parts_of(std::int64_t rows) {
   return std::min(ceil_div(rows, norm_group), kernels::device_scratch::norm_parts);
