@@ -13,8 +13,8 @@ constexpr int version = device::interface_version;
 
 constexpr device::Interface devices{.count = count_devices, .open = open_device};
 
-constexpr kernels::Interface twins{.attention = nullptr,
-                                   .attention_backward = nullptr,
+constexpr kernels::Interface twins{.attention = attention,
+                                   .attention_backward = attention_backward,
                                    .cross_entropy = cross_entropy,
                                    .squared_error = squared_error,
                                    .gelu = gelu,
@@ -26,10 +26,10 @@ constexpr kernels::Interface twins{.attention = nullptr,
                                    .zero = zero,
                                    .accumulate = accumulate,
                                    .fill_normal = fill_normal,
-                                   .embedding = nullptr,
-                                   .embedding_backward = nullptr,
-                                   .matmul = nullptr,
-                                   .bias_gradient = nullptr,
+                                   .embedding = embedding,
+                                   .embedding_backward = embedding_backward,
+                                   .matmul = matmul,
+                                   .bias_gradient = bias_gradient,
                                    .layer_norm = layer_norm,
                                    .layer_norm_backward = layer_norm_backward,
                                    .square_norm = square_norm,
@@ -37,7 +37,7 @@ constexpr kernels::Interface twins{.attention = nullptr,
                                    .adamw = adamw,
                                    .lion = lion,
                                    .sgd = sgd,
-                                   .path = nullptr};
+                                   .path = path};
 
 constexpr optim::Interface verdicts{.decide = decide, .report = report};
 

@@ -192,8 +192,9 @@ class Plans {
 };
 
 Plans& plans_of(StreamRef stream) {
+  const cudaStream_t on = stream_of(stream);  // first: a handle is of the thread's device
   std::shared_ptr<void>& kept = stream.queue().attention;
-  if (kept == nullptr) kept = std::make_shared<Plans>(stream_of(stream));
+  if (kept == nullptr) kept = std::make_shared<Plans>(on);
   return *static_cast<Plans*>(kept.get());
 }
 

@@ -9,10 +9,12 @@ namespace {
 
 namespace room = kernels::device_scratch;
 
-Products& products_of(StreamRef stream) {
+// By the library, if it can.
+bool library_product(const MatmulArgs& args, StreamRef stream) {
+  const cudaStream_t on = stream_of(stream);  // first: a handle is of the thread's device
   std::shared_ptr<void>& kept = stream.queue().products;
   if (kept == nullptr) kept = std::make_shared<Products>();
-  return *static_cast<Products*>(kept.get());
+  return static_cast<Products*>(kept.get())->multiply(args, on);
 }
 
 // The product alone into fp32; one kernel of ours where the library has no algorithm.
@@ -20,7 +22,7 @@ void multiply(MatmulArgs args, const View& to, StreamRef stream) {
   args.out = to;
   args.bias = args.before_gelu = args.gelu_of = {};
   args.round = nullptr;
-  if (!products_of(stream).multiply(args, stream_of(stream))) plain_product(args, stream);
+  if (!library_product(args, stream)) plain_product(args, stream);
 }
 
 // fp32 sums in out itself.
@@ -59,7 +61,7 @@ void matmul(const MatmulArgs& args, StreamRef stream) {
     product.before_gelu = {};
   }
   const bool apart = !args.before_gelu || (contiguous(args.before_gelu) && contiguous(args.out));
-  if (apart && products_of(stream).multiply(product, stream_of(stream))) {
+  if (apart && library_product(product, stream)) {
     if (args.before_gelu) gelu(args.before_gelu, args.out, stream);
   } else if (args.out.type == DType::f32) {
     in_place(args, stream);
