@@ -1,7 +1,7 @@
 // cuDNN takes our graphs, as far as it can be asked without a device.
 #include <doctest/doctest.h>
 
-#include "cuda/kernels/attention_library.hpp"
+#include "kernels/attention_library.hpp"
 
 namespace sherd::cuda {
 namespace {

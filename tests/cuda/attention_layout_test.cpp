@@ -1,5 +1,5 @@
 // Which attention a device computes where, and in which slices.
-#include "cuda/kernels/attention_layout.hpp"
+#include "kernels/attention_layout.hpp"
 
 #include <doctest/doctest.h>
 

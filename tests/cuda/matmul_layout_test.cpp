@@ -1,5 +1,5 @@
 // The mapping of row-major products to the library's column-major ones, against the definition.
-#include "cuda/kernels/matmul_layout.hpp"
+#include "kernels/matmul_layout.hpp"
 
 #include <doctest/doctest.h>
 
