@@ -60,7 +60,7 @@ __global__ void add_parts(const float* parts, std::int64_t count, std::int64_t c
 #pragma unroll 8
   for (std::int64_t part = 0; part < count; ++part) sum += parts[part * cols + col];
   if (to.add) sum += load(to.to, col);
-  store(to, col, sum);
+  write<1>(to, col, {{sum, 0, 0, 0}});
 }
 
 template <class T>

@@ -16,23 +16,14 @@ struct Lookup {
 };
 
 template <int columns>
-__device__ void look_up(const Lookup& k, std::int64_t from, std::int64_t place, std::int64_t to);
-template <>
-__device__ void look_up<1>(const Lookup& k, std::int64_t from, std::int64_t place,
-                           std::int64_t to) {
-  const float x = load(k.table, from);
-  store(k.out, to, k.positions.data == nullptr ? x : x + load(k.positions, place));
-}
-template <>
-__device__ void look_up<4>(const Lookup& k, std::int64_t from, std::int64_t place,
-                           std::int64_t to) {
-  FourWords x = load4(k.table, from);
+__device__ void look_up(const Lookup& k, std::int64_t from, std::int64_t place, std::int64_t to) {
+  FourWords x = read<columns>(k.table, from);
   if (k.positions.data != nullptr) {
-    const FourWords p = load4(k.positions, place);
+    const FourWords p = read<columns>(k.positions, place);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) x.at[i] += p.at[i];
+    for (int i = 0; i < columns; ++i) x.at[i] += p.at[i];
   }
-  store4(k.out, to, x);
+  write<columns>(k.out, to, x);
 }
 
 template <int columns>

@@ -18,12 +18,6 @@ namespace room = kernels::device_scratch;
 
 constexpr int threads = 64;
 
-template <int columns>
-__device__ __forceinline__ FourWords read(const Elements& from, std::int64_t i) {
-  if constexpr (columns == 4) return load4(from, i);
-  return {{load(from, i), 0, 0, 0}};
-}
-
 /// The rows of d_out that one row of a gradient adds: those of `order`, or a first and a stride.
 struct RowList {
   const std::int32_t* order = nullptr;
@@ -54,8 +48,7 @@ __device__ void add_rows(const Elements& d_out, const RowList& list, const GradT
       for (int c = 0; c < columns; ++c) sum.at[c] += x[i].at[c];
     }
   }
-#pragma unroll
-  for (int c = 0; c < columns; ++c) store(grad, to + c, sum.at[c]);
+  write<columns>(grad, to, sum);
 }
 
 __global__ void count_up(std::int32_t* to, std::int64_t count) {

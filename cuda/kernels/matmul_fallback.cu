@@ -83,34 +83,49 @@ Walk walk(const View& view, std::int64_t outer, bool inner_contiguous) {
 // --- what follows -----------------------------------------------------------------------------
 
 struct Finish {
-  const float* sum = nullptr;
-  std::int64_t sum_pitch = 0, cols = 0;
+  Elements sum{};
+  std::int64_t cols = 0;
   std::int64_t first = 0, count = 0;  // elements of the whole result: the first, and how many
   Elements out{}, bias{}, before{}, slope{};  // absent: no data
   bool add = false, stochastic = false;
   Philox bits{};
 };
 
-__device__ void finish(const Finish& f, std::int64_t row, std::int64_t col, std::uint32_t bits) {
-  float value = f.sum[row * f.sum_pitch + col];
+template <int columns>
+__device__ void finish(const Finish& f, std::int64_t row, std::int64_t col,
+                       const PhiloxBlock& words, std::int64_t element) {
+  FourWords value = read<columns>(f.sum, row * f.sum.pitch + col);
   const std::int64_t to = row * f.out.pitch + col;
-  if (f.bias.data != nullptr) value += load(f.bias, col);
-  if (f.add) value += load(f.out, to);
-  if (f.before.data != nullptr) {
-    store(f.before, row * f.before.pitch + col, value);
-    value = kernels::gelu_element(rounded(value, f.before.type));
-  } else if (f.slope.data != nullptr) {
-    const float x = load(f.slope, row * f.slope.pitch + col);
-    value = rounded(value, f.out.type) * kernels::gelu_slope_element(x);
+  FourWords bias{}, there{}, x{};
+  if (f.bias.data != nullptr) bias = read<columns>(f.bias, col);
+  if (f.add) there = read<columns>(f.out, to);
+  if (f.slope.data != nullptr) x = read<columns>(f.slope, row * f.slope.pitch + col);
+#pragma unroll
+  for (int i = 0; i < columns; ++i) {
+    if (f.bias.data != nullptr) value.at[i] += bias.at[i];
+    if (f.add) value.at[i] += there.at[i];
+    if (f.slope.data != nullptr) {
+      value.at[i] = rounded(value.at[i], f.out.type) * kernels::gelu_slope_element(x.at[i]);
+    }
   }
-  if (f.stochastic) {
-    reinterpret_cast<bfloat16*>(f.out.data)[to] = to_bfloat16_stochastic(value, bits);
+  if (f.before.data != nullptr) {
+    write<columns>(f.before, row * f.before.pitch + col, value);
+#pragma unroll
+    for (int i = 0; i < columns; ++i) {
+      value.at[i] = kernels::gelu_element(rounded(value.at[i], f.before.type));
+    }
+  }
+  if (!f.stochastic) return write<columns>(f.out, to, value);
+  auto* half = reinterpret_cast<bfloat16*>(f.out.data);
+  if constexpr (columns == 4) {
+    store4(half, to, value, words);
   } else {
-    store(f.out, to, value);
+    half[to] = to_bfloat16_stochastic(value.at[0], word_of(words, element));
   }
 }
 
 // Four elements a thread: those that share a block of random bits.
+template <int columns>
 __global__ void __launch_bounds__(threads) finish_rows(Finish f) {
   const std::int64_t group = static_cast<std::int64_t>(blockIdx.x) * threads + threadIdx.x;
   const std::int64_t begin = f.first / 4 * 4 + group * 4;
@@ -120,14 +135,16 @@ __global__ void __launch_bounds__(threads) finish_rows(Finish f) {
   // Before the first element there is nothing: a group may begin there.
   std::int64_t row = begin < f.first ? 0 : (begin - f.first) / f.cols;
   std::int64_t col = begin < f.first ? 0 : (begin - f.first) % f.cols;
-#pragma unroll
-  for (std::size_t i = 0; i < 4; ++i) {
-    const std::int64_t element = begin + static_cast<std::int64_t>(i);
-    if (element < f.first || element >= f.first + f.count) continue;
-    finish(f, row, col, words[i]);
-    if (++col == f.cols) {
-      col = 0;
-      ++row;
+  if constexpr (columns == 4) {
+    finish<4>(f, row, col, words, begin);
+  } else {
+    for (std::int64_t at = begin; at < begin + 4; ++at) {
+      if (at < f.first || at >= f.first + f.count) continue;
+      finish<1>(f, row, col, words, at);
+      if (++col == f.cols) {
+        col = 0;
+        ++row;
+      }
     }
   }
 }
@@ -153,8 +170,7 @@ void plain_product(const MatmulArgs& args, StreamRef stream) {
 void finish_product(const FinishArgs& args, StreamRef stream) {
   const MatmulArgs& product = *args.product;
   Finish f;
-  f.sum = args.sum.as<const float>();
-  f.sum_pitch = args.sum.row_pitch();
+  f.sum = elements(args.sum);
   f.cols = product.out.shape.cols;
   f.first = args.first_row * f.cols;
   f.count = product.out.numel();
@@ -167,7 +183,13 @@ void finish_product(const FinishArgs& args, StreamRef stream) {
   if (f.stochastic) f.bits = *product.round;
   const std::int64_t groups = f.count / 4 + 2;  // the first and the last may be cut
   const auto blocks = static_cast<unsigned>((groups + threads - 1) / threads);
-  finish_rows<<<blocks, threads, 0, stream_of(stream)>>>(f);
+  // Whole groups: columns, and so the first element, are multiples of four.
+  if (in_fours(args.sum) && in_fours(product.out) && in_fours(product.bias) &&
+      in_fours(product.before_gelu) && in_fours(product.gelu_of)) {
+    finish_rows<4><<<blocks, threads, 0, stream_of(stream)>>>(f);
+  } else {
+    finish_rows<1><<<blocks, threads, 0, stream_of(stream)>>>(f);
+  }
   check_launch("matmul (finish)");
 }
 

@@ -75,6 +75,21 @@ __device__ __forceinline__ void store4(const Elements& to, std::int64_t i,
   *reinterpret_cast<FourHalves*>(reinterpret_cast<std::uint16_t*>(to.data) + i) = four;
 }
 
+/// `columns` elements, 1 or 4, in one access; the rest of the four is 0, or is not stored.
+template <int columns>
+__device__ __forceinline__ FourWords read(const Elements& from, std::int64_t i) {
+  if constexpr (columns == 4) return load4(from, i);
+  return {{load(from, i), 0, 0, 0}};
+}
+template <int columns>
+__device__ __forceinline__ void write(const Elements& to, std::int64_t i, const FourWords& values) {
+  if constexpr (columns == 4) {
+    store4(to, i, values);
+  } else {
+    store(to, i, values.at[0]);
+  }
+}
+
 #endif
 
 /// Is every row of four-element groups aligned? Then `load4` and `store4` serve it.
@@ -95,13 +110,31 @@ struct GradTo {
 }
 
 #if defined(__CUDACC__)
-/// The finished value of element i.
-__device__ __forceinline__ void store(const GradTo& grad, std::int64_t i, float value) {
-  if (grad.to.type == DType::f32) {
-    reinterpret_cast<float*>(grad.to.data)[i] = value;
+/// Four bf16 elements from i, a multiple of 4, with the low halves of the words of its block.
+__device__ __forceinline__ void store4(bfloat16* to, std::int64_t i, const FourWords& values,
+                                       const PhiloxBlock& words) {
+  FourHalves four;
+#pragma unroll
+  for (std::size_t k = 0; k < 4; ++k) {
+    four.at[k] = to_bfloat16_stochastic(values.at[k], words[k]).bits;
+  }
+  *reinterpret_cast<FourHalves*>(to + i) = four;
+}
+/// Word i mod 4, without an address: the words stay in registers.
+__device__ __forceinline__ std::uint32_t word_of(const PhiloxBlock& words, std::int64_t i) {
+  const std::uint32_t low = i % 2 == 0 ? words[0] : words[1];
+  return i % 4 < 2 ? low : (i % 2 == 0 ? words[2] : words[3]);
+}
+/// Finished values of `columns` elements from i.
+template <int columns>
+__device__ __forceinline__ void write(const GradTo& grad, std::int64_t i, const FourWords& values) {
+  if (grad.to.type == DType::f32) return write<columns>(grad.to, i, values);
+  auto* to = reinterpret_cast<bfloat16*>(grad.to.data);
+  const PhiloxBlock words = philox_block(grad.round, static_cast<std::uint64_t>(i) / 4);
+  if constexpr (columns == 4) {
+    store4(to, i, values, words);
   } else {
-    const std::uint32_t bits = philox_u32(grad.round, static_cast<std::uint64_t>(i));
-    reinterpret_cast<bfloat16*>(grad.to.data)[i] = to_bfloat16_stochastic(value, bits);
+    to[i] = to_bfloat16_stochastic(values.at[0], word_of(words, i));
   }
 }
 #endif
