@@ -145,19 +145,23 @@ __device__ inline Packed narrow(const float (&from)[pack], DType type) {
   return packed;
 }
 
-/// The random words of elements [first, first + 8).
+/// The random words of elements [first, first + 8): of two blocks, or of three.
 __device__ inline void random_words(Philox rng, std::uint64_t first, std::uint32_t (&words)[pack]) {
-  if (first % 4 == 0) {
-    const PhiloxBlock low = philox_block(rng, first / 4), high = philox_block(rng, first / 4 + 1);
+  std::uint32_t drawn[12] = {};
+  const auto skip = static_cast<int>(first % 4);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      words[i] = low[static_cast<std::size_t>(i)];
-      words[i + 4] = high[static_cast<std::size_t>(i)];
-    }
-    return;
+  for (int k = 0; k < 3; ++k) {
+    if (k == 2 && skip == 0) continue;
+    const PhiloxBlock block = philox_block(rng, first / 4 + static_cast<unsigned>(k));
+#pragma unroll
+    for (int i = 0; i < 4; ++i) drawn[4 * k + i] = block[static_cast<std::size_t>(i)];
   }
-#pragma unroll 1
-  for (int i = 0; i < pack; ++i) words[i] = philox_u32(rng, first + static_cast<unsigned>(i));
+#pragma unroll
+  for (int i = 0; i < pack; ++i) {  // selects, because registers have no index
+    const std::uint32_t even = skip < 2 ? drawn[i] : drawn[i + 2];
+    const std::uint32_t odd = skip < 2 ? drawn[i + 1] : drawn[i + 3];
+    words[i] = skip % 2 == 0 ? even : odd;
+  }
 }
 
 /// bf16, rounded stochastically with the words of elements [first, first + 8).

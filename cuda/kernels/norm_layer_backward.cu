@@ -169,7 +169,9 @@ __global__ void __launch_bounds__(most_threads)
       if (args.partials != nullptr) {
         float* partial = args.partials + std::int64_t{blockIdx.x} * 2 * args.cols + at;
         float d_gamma[pack] = {}, d_beta[pack] = {};
-        for (int i = 0; i < count && row >= gridDim.x; ++i) {  // not the part's first row
+#pragma unroll
+        for (int i = 0; i < pack; ++i) {
+          if (i >= count || row < gridDim.x) continue;  // nothing there at the part's first row
           d_gamma[i] = partial[i];
           d_beta[i] = partial[args.cols + i];
         }
