@@ -78,11 +78,16 @@ struct RowGradient {
       const int there = at < cols ? elements_at(at / pack, cols) : 0;
       float x[pack];
       widen(fetch(logits, at, there), DType::f32, x);
+      const bool holds_label = label >= at && label < at + there;
 #pragma unroll
       for (int i = 0; i < pack; ++i) {
-        const float e = exp_f32(x[i] - top);
-        const float miss = e * inverse * factor, hit = ::fmaf(e, inverse, -1.0f) * factor;
-        x[i] = i < there ? (at + i == label ? hit : miss) : 0.0f;
+        x[i] = exp_f32(x[i] - top);
+        const float miss = i < there ? x[i] * inverse * factor : 0.0f;
+        if (holds_label && at + i == label) {
+          x[i] = ::fmaf(x[i], inverse, -1.0f) * factor;
+        } else {
+          x[i] = miss;
+        }
       }
       put(to, at, elements_at(at / pack, to.pitch), narrow(x, to.type));
     }
