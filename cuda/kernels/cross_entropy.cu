@@ -10,6 +10,7 @@
 #include "cuda/kernels/access.cuh"
 #include "cuda/kernels/exact_add.cuh"
 #include "cuda/kernels/row_sums.cuh"
+#include "cuda/kernels/run.cuh"
 #include "cuda/kernels/twins.hpp"
 #include "sherd/kernels/exp_math.hpp"
 
@@ -183,8 +184,8 @@ void cross_entropy(const CrossEntropyArgs& args, StreamRef stream) {
                               .nominal = args.nominal,
                               .sums = args.sums,
                               .cols = cols};
-  cross_entropy_kernel<<<static_cast<unsigned>(rows), row_threads, 0, stream_of(stream)>>>(
-      operands);
+  launch(cross_entropy_kernel, static_cast<unsigned>(rows), row_threads, stream_of(stream),
+         operands);
   check_launch("cross_entropy (launch)");
 }
 
@@ -199,7 +200,7 @@ void squared_error(const SquaredErrorArgs& args, StreamRef stream) {
                                .sums = args.sums,
                                .shape = shape};
   const Launch grid = one_thread_each(shape.rows * warp, error_threads);
-  squared_error_kernel<<<grid.blocks, grid.threads, 0, stream_of(stream)>>>(operands);
+  launch(squared_error_kernel, grid.blocks, grid.threads, stream_of(stream), operands);
   check_launch("squared_error (launch)");
 }
 

@@ -7,6 +7,7 @@
 #include "cuda/device/queue.hpp"
 #include "cuda/kernels/access.cuh"
 #include "cuda/kernels/exact_add.cuh"
+#include "cuda/kernels/run.cuh"
 #include "cuda/kernels/twins.hpp"
 #include "sherd/base/errors.hpp"
 
@@ -233,9 +234,9 @@ void square_norm(View x, NormSum& sum, StreamRef stream) {
                                stream.queue().multiprocessors, norm_blocks_each);
   const cudaStream_t on = stream_of(stream);
   if (x.type == DType::f32) {
-    square_norm_kernel<float><<<grid.blocks, grid.threads, 0, on>>>(flat(x), quanta, &sum);
+    launch(square_norm_kernel<float>, grid.blocks, grid.threads, on, flat(x), quanta, &sum);
   } else {
-    square_norm_kernel<bfloat16><<<grid.blocks, grid.threads, 0, on>>>(flat(x), quanta, &sum);
+    launch(square_norm_kernel<bfloat16>, grid.blocks, grid.threads, on, flat(x), quanta, &sum);
   }
   check_launch("square_norm (launch)");
 }
@@ -247,10 +248,10 @@ void fold(const FoldArgs& args, StreamRef stream) {
   const cudaStream_t on = stream_of(stream);
   if (args.out.type == DType::i64) {
     const Launch grid = one_thread_each(numel, block_threads);
-    fold_integer_kernel<<<grid.blocks, grid.threads, 0, on>>>(operands, numel);
+    launch(fold_integer_kernel, grid.blocks, grid.threads, on, operands, numel);
   } else {
     const Launch grid = over_packs(numel, block_threads);
-    fold_kernel<<<grid.blocks, grid.threads, 0, on>>>(operands, numel);
+    launch(fold_kernel, grid.blocks, grid.threads, on, operands, numel);
   }
   check_launch("fold (launch)");
 }
