@@ -1,6 +1,7 @@
 #pragma once
 // Packs of eight elements of any float type: fetched whole, widened, rounded back. Loads of several
 // operands are in flight together because a fetch does not look at what it loads.
+#include "cuda/kernels/half.cuh"
 #include "cuda/kernels/launch.hpp"
 #include "sherd/base/philox.hpp"
 #include "sherd/base/view.hpp"
@@ -106,13 +107,6 @@ __device__ inline void put(const Operand& to, std::int64_t at, int count, const 
           static_cast<std::uint16_t>(packed.word[i / 2] >> (16 * (i % 2)));
     }
   }
-}
-
-/// Exact, as `to_float(float16)`, in one instruction.
-__device__ inline float widen_half(std::uint32_t bits) {
-  float wide;
-  asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(static_cast<std::uint16_t>(bits)));
-  return wide;
 }
 
 __device__ inline void widen(const Packed& packed, DType type, float (&to)[pack]) {

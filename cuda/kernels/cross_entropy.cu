@@ -10,6 +10,7 @@
 #include "cuda/kernels/access.cuh"
 #include "cuda/kernels/exact_add.cuh"
 #include "cuda/kernels/row_sums.cuh"
+#include "cuda/kernels/run.cuh"
 #include "cuda/kernels/twins.hpp"
 #include "sherd/kernels/exp_math.hpp"
 
@@ -78,11 +79,16 @@ struct RowGradient {
       const int there = at < cols ? elements_at(at / pack, cols) : 0;
       float x[pack];
       widen(fetch(logits, at, there), DType::f32, x);
+      const bool holds_label = label >= at && label < at + there;
 #pragma unroll
       for (int i = 0; i < pack; ++i) {
-        const float e = exp_f32(x[i] - top);
-        const float miss = e * inverse * factor, hit = ::fmaf(e, inverse, -1.0f) * factor;
-        x[i] = i < there ? (at + i == label ? hit : miss) : 0.0f;
+        x[i] = exp_f32(x[i] - top);
+        const float miss = i < there ? x[i] * inverse * factor : 0.0f;
+        if (holds_label && at + i == label) {
+          x[i] = ::fmaf(x[i], inverse, -1.0f) * factor;
+        } else {
+          x[i] = miss;
+        }
       }
       put(to, at, elements_at(at / pack, to.pitch), narrow(x, to.type));
     }
@@ -178,8 +184,8 @@ void cross_entropy(const CrossEntropyArgs& args, StreamRef stream) {
                               .nominal = args.nominal,
                               .sums = args.sums,
                               .cols = cols};
-  cross_entropy_kernel<<<static_cast<unsigned>(rows), row_threads, 0, stream_of(stream)>>>(
-      operands);
+  launch(cross_entropy_kernel, static_cast<unsigned>(rows), row_threads, stream_of(stream),
+         operands);
   check_launch("cross_entropy (launch)");
 }
 
@@ -194,7 +200,7 @@ void squared_error(const SquaredErrorArgs& args, StreamRef stream) {
                                .sums = args.sums,
                                .shape = shape};
   const Launch grid = one_thread_each(shape.rows * warp, error_threads);
-  squared_error_kernel<<<grid.blocks, grid.threads, 0, stream_of(stream)>>>(operands);
+  launch(squared_error_kernel, grid.blocks, grid.threads, stream_of(stream), operands);
   check_launch("squared_error (launch)");
 }
 

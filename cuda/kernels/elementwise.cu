@@ -4,6 +4,7 @@
 
 #include "cuda/device/queue.hpp"
 #include "cuda/kernels/access.cuh"
+#include "cuda/kernels/run.cuh"
 #include "cuda/kernels/twins.hpp"
 #include "sherd/kernels/gelu_math.hpp"
 #include "sherd/kernels/normal_math.hpp"
@@ -151,7 +152,8 @@ void run_one(const View& in, const View& out, Formula formula, StreamRef stream)
   const std::int64_t numel = out.numel();
   if (numel == 0) return;
   const Launch grid = over_packs(numel, block_threads);
-  map_one<<<grid.blocks, grid.threads, 0, stream_of(stream)>>>(flat(in), flat(out), numel, formula);
+  launch(map_one<Formula>, grid.blocks, grid.threads, stream_of(stream), flat(in), flat(out), numel,
+         formula);
   check_launch("element-wise kernel (launch)");
 }
 template <class Formula>
@@ -159,8 +161,8 @@ void run_two(const View& a, const View& b, const View& out, Formula formula, Str
   const std::int64_t numel = out.numel();
   if (numel == 0) return;
   const Launch grid = over_packs(numel, block_threads);
-  map_two<<<grid.blocks, grid.threads, 0, stream_of(stream)>>>(flat(a), flat(b), flat(out), numel,
-                                                               formula);
+  launch(map_two<Formula>, grid.blocks, grid.threads, stream_of(stream), flat(a), flat(b),
+         flat(out), numel, formula);
   check_launch("element-wise kernel (launch)");
 }
 
@@ -181,7 +183,7 @@ void dropout(const DropoutArgs& args, StreamRef stream) {
   const Launch grid = over_packs(numel, block_threads);
   const DropoutOperands operands{flat(args.branch), flat(args.residual), flat(args.out), args.p,
                                  args.rng};
-  dropout_kernel<<<grid.blocks, grid.threads, 0, stream_of(stream)>>>(operands, numel);
+  launch(dropout_kernel, grid.blocks, grid.threads, stream_of(stream), operands, numel);
   check_launch("dropout (launch)");
 }
 
@@ -200,8 +202,8 @@ void accumulate(View value, const Grad& to, StreamRef stream) {
   const std::int64_t numel = to.to.numel();
   if (numel == 0) return;
   const Launch grid = over_packs(numel, block_threads);
-  accumulate_kernel<<<grid.blocks, grid.threads, 0, stream_of(stream)>>>(flat(value), flat(to.to),
-                                                                         to.mode, to.round, numel);
+  launch(accumulate_kernel, grid.blocks, grid.threads, stream_of(stream), flat(value), flat(to.to),
+         to.mode, to.round, numel);
   check_launch("accumulate (launch)");
 }
 
@@ -211,8 +213,8 @@ void fill_normal(View x, std::uint64_t first, float mean, float stddev, Philox r
   if (numel == 0) return;
   const auto skip = static_cast<std::int64_t>(first % 4);
   const Launch grid = one_thread_each(ceil_div(skip + numel, 4), block_threads);
-  fill_normal_kernel<<<grid.blocks, grid.threads, 0, stream_of(stream)>>>(
-      flat(x), first, numel, Normal{mean, stddev, rng});
+  launch(fill_normal_kernel, grid.blocks, grid.threads, stream_of(stream), flat(x), first, numel,
+         Normal{mean, stddev, rng});
   check_launch("fill_normal (launch)");
 }
 

@@ -5,6 +5,7 @@
 #include "cuda/device/queue.hpp"
 #include "cuda/kernels/access.cuh"
 #include "cuda/kernels/row_sums.cuh"
+#include "cuda/kernels/run.cuh"
 #include "cuda/kernels/twins.hpp"
 
 namespace sherd::cuda {
@@ -118,13 +119,13 @@ void layer_norm(const LayerNormArgs& args, StreamRef stream) {
   const Launch grid = one_thread_each(rows * warps * warp, block_threads);
   const cudaStream_t on = stream_of(stream);
   if (warps == 1 && packs == 4) {
-    layer_norm_kernel<1, 4><<<grid.blocks, grid.threads, 0, on>>>(operands);
+    launch(layer_norm_kernel<1, 4>, grid.blocks, grid.threads, on, operands);
   } else if (warps == 1) {
-    layer_norm_kernel<1, 8><<<grid.blocks, grid.threads, 0, on>>>(operands);
+    launch(layer_norm_kernel<1, 8>, grid.blocks, grid.threads, on, operands);
   } else if (packs == 8) {
-    layer_norm_kernel<8, 8><<<grid.blocks, grid.threads, 0, on>>>(operands);
+    launch(layer_norm_kernel<8, 8>, grid.blocks, grid.threads, on, operands);
   } else {
-    layer_norm_kernel<8, 0><<<grid.blocks, grid.threads, 0, on>>>(operands);
+    launch(layer_norm_kernel<8, 0>, grid.blocks, grid.threads, on, operands);
   }
   check_launch("layer_norm (launch)");
 }

@@ -3,6 +3,7 @@
 #include "cuda/device/queue.hpp"
 #include "cuda/kernels/access.cuh"
 #include "cuda/kernels/row_sums.cuh"
+#include "cuda/kernels/run.cuh"
 #include "cuda/kernels/twins.hpp"
 #include "sherd/kernels/norm_layer.hpp"
 
@@ -235,16 +236,16 @@ void layer_norm_backward(const LayerNormBackwardArgs& args, StreamRef stream) {
   const cudaStream_t on = stream_of(stream);
   if (blocks > 0 && cols > 0 && (wants_columns || args.d_in)) {
     if (threads > 0) {
-      backward_kernel<<<blocks, threads, 0, on>>>(operands);
+      launch(backward_kernel, blocks, threads, on, operands);
     } else {
-      long_backward_kernel<<<blocks, most_threads, 0, on>>>(operands);
+      launch(long_backward_kernel, blocks, most_threads, on, operands);
     }
     check_launch("layer_norm_backward (launch)");
   }
   if (!wants_columns || cols == 0) return;
   const dim3 grid(static_cast<unsigned>(ceil_div(cols, warp)), 2), block(warp, column_groups);
-  column_sums_kernel<<<grid, block, 0, on>>>(operands.partials, parts, cols, args.d_gamma,
-                                             args.d_beta);
+  launch(column_sums_kernel, grid, block, on, operands.partials, parts, cols, args.d_gamma,
+         args.d_beta);
   check_launch("layer_norm_backward (launch)");
 }
 

@@ -7,6 +7,7 @@
 #include "cuda/device/queue.hpp"
 #include "cuda/kernels/access.cuh"
 #include "cuda/kernels/exact_add.cuh"
+#include "cuda/kernels/run.cuh"
 #include "cuda/kernels/twins.hpp"
 #include "sherd/base/errors.hpp"
 
@@ -28,20 +29,37 @@ __host__ __device__ constexpr int quantum_stride(int element) {
   return (static_cast<int>(quantum) + lanes) * element;
 }
 
+/// Where access `index` of the held quanta lies in the tile.
+template <class T>
+__device__ inline T* place_in(unsigned char* tile, int index) {
+  constexpr int each = static_cast<int>(access_bytes / sizeof(T));  // elements of an access
+  constexpr int accesses = static_cast<int>(quantum) / each;        // of a quantum
+  return reinterpret_cast<T*>(tile + index / accesses * quantum_stride(sizeof(T))) +
+         index % accesses * each;
+}
 template <class T>
 __device__ inline void hold_quanta(const Operand& x, std::int64_t first, int count,
                                    unsigned char* tile) {
-  constexpr int each = static_cast<int>(access_bytes / sizeof(T));  // elements of an access
+  constexpr int each = static_cast<int>(access_bytes / sizeof(T));
   constexpr int accesses = static_cast<int>(quantum) / each;
+  constexpr int turns = quanta_held * accesses / static_cast<int>(block_threads);
   const T* from = reinterpret_cast<const T*>(x.data) + first * quantum;
-  for (int i = static_cast<int>(threadIdx.x); i < count * accesses; i += block_threads) {
-    auto* to =
-        reinterpret_cast<T*>(tile + i / accesses * quantum_stride(sizeof(T))) + i % accesses * each;
-    if (x.wide) {
-      *reinterpret_cast<uint4*>(to) = __ldcs(reinterpret_cast<const uint4*>(from + i * each));
-    } else {
-      for (int k = 0; k < each; ++k) to[k] = from[i * each + k];
+  const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(block_threads);
+  if (x.wide && count == quanta_held) {  // all loads before the first store
+    uint4 loaded[turns];
+#pragma unroll
+    for (int k = 0; k < turns; ++k) {
+      loaded[k] = __ldcs(reinterpret_cast<const uint4*>(from) + thread + k * threads);
     }
+#pragma unroll
+    for (int k = 0; k < turns; ++k) {
+      *reinterpret_cast<uint4*>(place_in<T>(tile, thread + k * threads)) = loaded[k];
+    }
+    return;
+  }
+  for (int i = thread; i < count * accesses; i += threads) {
+    T* to = place_in<T>(tile, i);
+    for (int k = 0; k < each; ++k) to[k] = from[i * each + k];
   }
 }
 
@@ -216,9 +234,9 @@ void square_norm(View x, NormSum& sum, StreamRef stream) {
                                stream.queue().multiprocessors, norm_blocks_each);
   const cudaStream_t on = stream_of(stream);
   if (x.type == DType::f32) {
-    square_norm_kernel<float><<<grid.blocks, grid.threads, 0, on>>>(flat(x), quanta, &sum);
+    launch(square_norm_kernel<float>, grid.blocks, grid.threads, on, flat(x), quanta, &sum);
   } else {
-    square_norm_kernel<bfloat16><<<grid.blocks, grid.threads, 0, on>>>(flat(x), quanta, &sum);
+    launch(square_norm_kernel<bfloat16>, grid.blocks, grid.threads, on, flat(x), quanta, &sum);
   }
   check_launch("square_norm (launch)");
 }
@@ -230,10 +248,10 @@ void fold(const FoldArgs& args, StreamRef stream) {
   const cudaStream_t on = stream_of(stream);
   if (args.out.type == DType::i64) {
     const Launch grid = one_thread_each(numel, block_threads);
-    fold_integer_kernel<<<grid.blocks, grid.threads, 0, on>>>(operands, numel);
+    launch(fold_integer_kernel, grid.blocks, grid.threads, on, operands, numel);
   } else {
     const Launch grid = over_packs(numel, block_threads);
-    fold_kernel<<<grid.blocks, grid.threads, 0, on>>>(operands, numel);
+    launch(fold_kernel, grid.blocks, grid.threads, on, operands, numel);
   }
   check_launch("fold (launch)");
 }

@@ -4,6 +4,7 @@
 
 #include "cuda/device/queue.hpp"
 #include "cuda/kernels/access.cuh"
+#include "cuda/kernels/run.cuh"
 #include "cuda/kernels/twins.hpp"
 #include "sherd/kernels/update_math.hpp"
 
@@ -124,8 +125,8 @@ void run(const UpdateArgs& args, StreamRef stream) {
   if (numel == 0) return;
   const Launch grid =
       resident(ceil_div(numel, pack), block_threads, stream.queue().multiprocessors, blocks_each);
-  update_kernel<Rule>
-      <<<grid.blocks, grid.threads, 0, stream_of(stream)>>>(UpdateOperands(args), numel);
+  launch(update_kernel<Rule>, grid.blocks, grid.threads, stream_of(stream), UpdateOperands(args),
+         numel);
   check_launch("optimizer update (launch)");
 }
 

@@ -2,6 +2,7 @@
 
 #include "cuda/device/check.hpp"
 #include "cuda/device/queue.hpp"
+#include "cuda/kernels/run.cuh"
 #include "sherd/optim/decide_math.hpp"
 
 namespace sherd::cuda {
@@ -19,12 +20,12 @@ __global__ void report_kernel(const optim::Vote* vote, optim::EvalReport* report
 
 void decide(const optim::Vote& vote, const optim::DecideConfig& config, optim::Control& control,
             StreamRef stream) {
-  decide_kernel<<<1, 1, 0, stream_of(stream)>>>(&vote, config, &control);
+  launch(decide_kernel, 1, 1, stream_of(stream), &vote, config, &control);
   check_launch("decide (launch)");
 }
 
 void report(const optim::Vote& vote, optim::EvalReport& report, StreamRef stream) {
-  report_kernel<<<1, 1, 0, stream_of(stream)>>>(&vote, &report);
+  launch(report_kernel, 1, 1, stream_of(stream), &vote, &report);
   check_launch("report (launch)");
 }
 
