@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "cuda/device/check.hpp"
 #include "sherd/device/stream.hpp"
 
 namespace sherd::device {
@@ -16,6 +17,7 @@ struct Queue {
 };
 struct Mark {
   cudaEvent_t event = nullptr;
+  bool orders_recording = false;  // last recorded as a place inside of a recording
 };
 struct Graph {
   cudaGraphExec_t exec = nullptr;
@@ -25,6 +27,10 @@ struct Graph {
 
 namespace sherd::cuda {
 
-[[nodiscard]] inline cudaStream_t stream_of(StreamRef stream) { return stream.queue().stream; }
+/// Of a queue whose device is then the calling thread's, which a launch needs.
+[[nodiscard]] inline cudaStream_t stream_of(StreamRef stream) {
+  check(cudaSetDevice(stream.queue().device), "cudaSetDevice");
+  return stream.queue().stream;
+}
 
 }  // namespace sherd::cuda

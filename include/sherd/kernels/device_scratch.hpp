@@ -9,19 +9,24 @@
 namespace sherd::kernels::device_scratch {
 
 inline constexpr Bytes matmul_workspace = 32 * mib;  // what cuBLASLt is recommended on Hopper
-inline constexpr Bytes rounding_panel = 32 * mib;    // fp32 rows that wait for stochastic rounding
+inline constexpr Bytes rounding_panel = 32 * mib;    // fp32 rows that wait for what follows
 
-/// Rows of an fp32 product [m, n] that are rounded at once.
+/// Rows of an fp32 product [m, n] that are finished at once.
 [[nodiscard]] constexpr std::int64_t panel_rows(std::int64_t m, std::int64_t n) {
-  const std::int64_t fit = static_cast<std::int64_t>(rounding_panel / 4) / std::max<std::int64_t>(n, 1);
+  const std::int64_t fit =
+      static_cast<std::int64_t>(rounding_panel / 4) / std::max<std::int64_t>(n, 1);
   return std::clamp<std::int64_t>(fit, 1, std::max<std::int64_t>(m, 1));
 }
 [[nodiscard]] constexpr Bytes matmul(std::int64_t m, std::int64_t n, DType out) {
   const Bytes panel = static_cast<Bytes>(panel_rows(m, n) * n) * 4;
-  return matmul_workspace + (out == DType::bf16 ? round_up(panel, 256) : 0);
+  return matmul_workspace + (out != DType::f32 ? round_up(panel, 256) : 0);
 }
 
 inline constexpr std::int64_t column_parts = 128;  // partial sums of a column
+/// Rows of d_out in one partial sum.
+[[nodiscard]] constexpr std::int64_t rows_per_part(std::int64_t rows) {
+  return std::max<std::int64_t>(8, (rows + column_parts - 1) / column_parts);
+}
 [[nodiscard]] constexpr Bytes bias_gradient(std::int64_t cols) {
   return static_cast<Bytes>(column_parts * cols) * 4;
 }
@@ -39,21 +44,21 @@ inline constexpr std::int64_t norm_parts = 256;
 }
 
 /// cuDNN's deterministic backward keeps a 16-bit matrix of scores, so it runs in slices of the
-/// batch.
-inline constexpr Bytes slice_limit = 512 * mib;
+/// batch; beside it a few hundred bytes, here a mebibyte.
+inline constexpr Bytes slice_limit = 512 * mib, attention_slack = 1 * mib;
 [[nodiscard]] constexpr Bytes attention_backward_of(const AttentionShape& s,
                                                     std::int64_t sequences) {
   const std::int64_t length = (s.length + 127) / 128 * 128;
   const auto rows = static_cast<Bytes>(sequences * s.heads * length);
-  return rows * 2 * static_cast<Bytes>(length) + rows * 4 + 1024;
+  return rows * 2 * static_cast<Bytes>(length) + rows * 4 + attention_slack;
 }
 /// Sequences of one call of attention's backward.
 [[nodiscard]] constexpr std::int64_t attention_slice(const AttentionShape& s) {
-  const Bytes one = attention_backward_of(s, 1);
-  const auto fit = static_cast<std::int64_t>(slice_limit / one);
+  const Bytes one = std::max<Bytes>(attention_backward_of(s, 1) - attention_slack, 1);
+  const auto fit = static_cast<std::int64_t>((slice_limit - attention_slack) / one);
   return std::clamp<std::int64_t>(fit, 1, std::max<std::int64_t>(s.sequences, 1));
 }
-[[nodiscard]] constexpr Bytes attention(const AttentionShape& /*shape*/) { return 1024; }
+[[nodiscard]] constexpr Bytes attention(const AttentionShape& /*shape*/) { return attention_slack; }
 /// Or the sums of d_out·out, for our own kernel.
 [[nodiscard]] constexpr Bytes attention_backward(const AttentionShape& s) {
   const auto sums = static_cast<Bytes>(s.sequences * s.heads * s.length) * 4;

@@ -1,0 +1,14 @@
+#pragma once
+// Marks in queues, and pieces of queues recorded as CUDA graphs.
+#include "cuda/device/queue.hpp"
+#include "sherd/device/driver.hpp"
+
+namespace sherd::cuda {
+
+void record(device::Mark& mark, device::Queue& queue, device::Watcher watcher);
+void gate(device::Queue& queue, device::Mark& mark);
+
+void begin_recording(device::Queue& queue);
+[[nodiscard]] device::Graph* end_recording(device::Queue& queue);
+
+}  // namespace sherd::cuda

@@ -1,0 +1,2 @@
+#pragma once
+#include "support/host_cuda/device.hpp"
