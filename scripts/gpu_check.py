@@ -102,14 +102,14 @@ def machine(gpu):
 
 
 def gpu_targets(root, known):
-    """Build targets of tests labelled gpu, the program and the device library; only `known` ones."""
-    wanted = {"sherd", "sherd_cuda"} | {name for name in known if re.fullmatch(r"gpu_\w+_test", name)}
+    """The program, and of the `known` targets the device library and tests labelled gpu."""
+    wanted = {"sherd_cuda"} | {name for name in known if re.fullmatch(r"gpu_\w+_test", name)}
     for path in (root / "tests").rglob("CMakeLists.txt"):
         for call in re.findall(r"(?:sherd_test|acceptance)\(([^)]*)\)", path.read_text()):
             if re.search(r"\bLABEL\s+gpu\b", call):
                 name = call.split()[0].replace("/", "_") + "_test"
                 wanted |= {name, f"acceptance_{name}"}
-    return sorted(wanted & set(known))
+    return ["sherd", *sorted(wanted & set(known))]
 
 
 class Results:
@@ -228,7 +228,7 @@ class Check:
             if self.results.passed(name):
                 continue
             junit.unlink(missing_ok=True)
-            command = ["ctest", "--test-dir", self.build, "-L", "^gpu$", "-R", f"^{re.escape(suite)}: ",
+            command = ["ctest", "--test-dir", self.build, "-L", "^gpu$", "-R", f"^{re.escape(suite)}:",
                        "--output-junit", junit, "--output-on-failure", "--timeout", "120", "-j", "2"]
             code, text, seconds = self.clock.run(command, 300)
             (self.scratch / f"{suite}.log").write_text(text)

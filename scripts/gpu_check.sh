@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# gpu_check.sh [--phase build|test|sanitize|bench] [--quick] [--deps FOLDER] [--out FOLDER] [--dry-run]
+# gpu_check.sh [--phase build|test|sanitize|bench] [--quick] [--deps FOLDER] [--out FOLDER]
+#   [--build FOLDER] [--dry-run]
 # Builds and checks sherd on a machine with a GPU, its toolkit, a compiler and CMake; without --phase,
-# all four in order, each within 8 minutes. Run again, it goes on where it stopped (build/gpu).
+# all four in order, each within 8 minutes. Run again, it goes on where it stopped (FOLDER build/gpu).
 # Exit: 0 passed, 1 failed, 2 bad flags, 3 the machine lacks something, 4 out of time: run it again.
 set -Eeuo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -15,11 +16,11 @@ stop() {
 phases=(build test sanitize bench)
 quick=()
 deps=
-out=${OUT:-$build/results}
+out=${OUT:-}
 dry=0
 while (($# > 0)); do
   case $1 in
-    --phase | --deps | --out) [[ -n ${2:-} ]] || stop 2 "$1 needs a value" ;;&
+    --phase | --deps | --out | --build) [[ -n ${2:-} ]] || stop 2 "$1 needs a value" ;;&
     --phase)
       case $2 in
         build | test | sanitize | bench) phases=("$2") ;;
@@ -36,6 +37,10 @@ while (($# > 0)); do
       out=$2
       shift 2
       ;;
+    --build)
+      build=$2
+      shift 2
+      ;;
     --quick)
       quick=(--quick)
       shift
@@ -44,12 +49,14 @@ while (($# > 0)); do
       dry=1
       shift
       ;;
-    *) stop 2 "unknown argument '$1' (there are --phase, --quick, --deps, --out and --dry-run)" ;;
+    *) stop 2 "unknown argument '$1' (there are --phase, --quick, --deps, --out, --build and --dry-run)" ;;
   esac
 done
 if [[ -z $deps && -f $root/build/gpu_deps/manifest ]]; then deps=$root/build/gpu_deps; fi
+out=${out:-$build/results}
 if ((dry)); then
-  printf 'phases: %s\nquick: %s\ndeps: %s\nout: %s\n' "${phases[*]}" "${#quick[@]}" "${deps:-none}" "$out"
+  printf 'phases: %s\nquick: %s\ndeps: %s\nbuild: %s\nout: %s\n' \
+    "${phases[*]}" "${#quick[@]}" "${deps:-none}" "$build" "$out"
   exit 0
 fi
 
@@ -60,6 +67,7 @@ CUDACXX=$(command -v "${CUDACXX:-nvcc}" || command -v /usr/local/cuda/bin/nvcc |
 [[ -x $CUDACXX ]] || stop 3 'this machine has no CUDA toolkit: nvcc is neither on the path nor in /usr/local/cuda/bin'
 export CUDACXX
 mkdir -p "$build"
+build=$(cd "$build" && pwd)
 
 # gpus: a line "name, driver, memory, compute capability" for each; nothing without a working one.
 gpus() {

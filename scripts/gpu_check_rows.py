@@ -109,7 +109,7 @@ def read_junit(text):
 def junit_row(name, text, code, seconds):
     found = read_junit(text)
     values = {"passed": found["passed"], "failed": len(found["failed"]), "skipped": found["skipped"]}
-    if found["failed"] or (code != 0 and not found["skipped"]):
+    if found["failed"] or code != 0:
         cause = "; ".join(found["failed"][:3]) or f"ctest ended with exit code {code}"
         return failed(name, cause, seconds, values)
     if found["passed"] == 0:
@@ -118,11 +118,11 @@ def junit_row(name, text, code, seconds):
 
 
 def suites_of(listing, label, prefix=""):
-    """{suite: program} of `ctest --show-only=json-v1`: names are 'suite: case'."""
+    """{suite: program} of `ctest --show-only=json-v1`: names are "suite:case"."""
     suites = {}
     for test in listing["tests"]:
         labels = next((p["value"] for p in test.get("properties", []) if p["name"] == "LABELS"), [])
-        suite = test["name"].split(": ")[0]
+        suite = test["name"].split(":")[0]
         if label in labels and suite.startswith(prefix) and test.get("command"):
             suites.setdefault(suite, test["command"][0])
     return suites
