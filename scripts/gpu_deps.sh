@@ -30,7 +30,7 @@ header() {
 }
 for name in CLI doctest fmt spdlog nlohmann hwy oneapi xxhash.h xxh3.h; do header "$name"; done
 for path in "$system"/dnnl*; do header "$(basename "$path")"; done
-rm -rf "$folder"/include/hwy/{tests,contrib}
+rm -rf "$folder"/include/hwy/tests
 
 # Libraries, under the name the loader asks for and without links; what they need too, but for
 # those that come with any compiler.
