@@ -6,7 +6,7 @@
     gpu_check.py targets --build FOLDER
     gpu_check.py --self-test
 
-A row that passed is not run again while sources stay as they are. Exit code: 0 nothing failed,
+What passed, or was skipped by name, is not run again while sources stay as they are. Exit code: 0 nothing failed,
 1 something failed, 4 out of time: run it again.
 """
 import argparse
@@ -103,7 +103,7 @@ def machine(gpu):
 
 def gpu_targets(root, known):
     """The program, and of the `known` targets the device library and tests labelled gpu."""
-    wanted = {"sherd_cuda"} | {name for name in known if re.fullmatch(r"gpu_\w+_test", name)}
+    wanted = {"sherd_cuda"} | {name for name in known if re.fullmatch(r"(gpu_\w+|\w+_gpu)_test", name)}
     for path in (root / "tests").rglob("CMakeLists.txt"):
         for call in re.findall(r"(?:sherd_test|acceptance)\(([^)]*)\)", path.read_text()):
             if re.search(r"\bLABEL\s+gpu\b", call):
@@ -127,8 +127,8 @@ class Results:
         except (OSError, ValueError, KeyError):
             pass
 
-    def passed(self, *names):
-        return all(self.rows.get(name, {}).get("status") == "passed" for name in names)
+    def done(self, *names):
+        return all(self.rows.get(name, {}).get("status") in ("passed", "skipped") for name in names)
 
     def forget(self, *names):
         """Rows that only said why nothing was run."""
@@ -186,8 +186,8 @@ class Check:
     def group(self, world, precision):
         """Every stage, the last one again, and the CPU."""
         name = f"train.{world}.{precision}"
-        names = [f"{name}.{part}" for part in ("stages", "repeat", "plan", "loss")]
-        if self.results.passed(*names):
+        names = [f"{name}.{part}" for part in ("stages", "repeat", "plan", "growth", "loss")]
+        if self.results.done(*names):
             return
         flags = [*self.flags(world, precision), "--backend", "local"]
         stages = (0, 3) if self.quick else STAGES
@@ -205,9 +205,9 @@ class Check:
     def nccl(self):
         """A world of one through NCCL, which refuses two ranks on one card, has `local`'s bits."""
         names, local = ("train.1.bf16.nccl",), self.results.rows.get("train.1.bf16.stages")
-        if self.results.passed(*names) or local is None or not self.device.startswith("cuda"):
+        if self.results.done(*names) or local is None or not self.device.startswith("cuda"):
             return
-        log, cause, seconds = self.train(self.device, [*self.flags(1, "bf16"), "--backend", "nccl", "--zero-stage", 3])
+        log, cause, seconds = self.train("cuda", [*self.flags(1, "bf16"), "--backend", "nccl", "--zero-stage", 3])
         if log is None:
             status = "not_run" if "NCCL" in cause and cause.startswith("exit code 2") else "failed"
             return self.results.add([row(names[0], status, cause, seconds)])
@@ -225,7 +225,7 @@ class Check:
             self.results.add([failed("ctest", "no test is labelled gpu: was the build phase run?")])
         for suite in sorted(suites):
             name, junit = f"ctest.{suite}", self.scratch / "junit.xml"
-            if self.results.passed(name):
+            if self.results.done(name):
                 continue
             junit.unlink(missing_ok=True)
             command = ["ctest", "--test-dir", self.build, "-L", "^gpu$", "-R", f"^{re.escape(suite)}:",
@@ -251,7 +251,7 @@ class Check:
         for check in CHECKS:
             for suite, program in sorted(suites.items()):
                 name = f"sanitize.{check}.{suite}"
-                if self.results.passed(name):
+                if self.results.done(name):
                     continue
                 command = [tool, "--tool", check, "--error-exitcode", "99", "--print-limit", "20", program]
                 code, text, seconds = self.clock.run(command, 300)
@@ -262,7 +262,7 @@ class Check:
         quick = ["--quick"] if self.quick else []
         for what in ("step", "optim", "comm"):
             name = f"bench{'.quick' if self.quick else ''}.{what}"
-            if self.results.passed(name):
+            if self.results.done(name):
                 continue
             command = [self.sherd, "bench", what, "--device", self.device, "--json", *quick]
             code, text, seconds = self.clock.run(command, 200)
@@ -276,7 +276,7 @@ class Check:
 
     def speed(self, model, stage, recompute):
         name = f"speed{'.quick' if self.quick else ''}.{model}.stage{stage}.{recompute}"
-        if self.results.passed(name):
+        if self.results.done(name):
             return
         log, cause, seconds = self.train(self.device, [
             "--data", self.tokens(), "--model", model, "--seq-len", LENGTH, "--micro-batch", MODELS[model][2],

@@ -9,6 +9,8 @@ STATUSES = ("passed", "failed", "skipped", "not_run")
 # Largest |gpu - cpu| / |cpu| of a loss within five steps: some hundred unit round-offs of the type,
 # since sums run in another order; chosen before any device was seen.
 LOSS_TOLERANCE = {"fp32": 1e-4, "bf16": 5e-3, "fp16": 2e-3}
+# Device memory that may come into use after step 2, in bytes.
+GROWTH_LIMIT = 1 << 20
 # Dense bf16 on the tensor cores, as published for H100 and H200 (SXM).
 PEAK_FLOPS = 989.4e12
 MODELS = {"gpt2-124m": (12, 768, 64), "gpt2-774m": (36, 1280, 32), "gpt2-1558m": (48, 1600, 16)}
@@ -79,6 +81,8 @@ def compare_group(name, precision, stages, again, cpu, seconds=0.0):
     reference = [step["loss"] for step in cpu[1]]
     distance = max(loss_distance(trace, reference) for trace in losses.values())
     limit = LOSS_TOLERANCE[precision]
+    growth = {stage: log[2].get("device_growth") for stage, log in stages.items()}
+    known = [bytes_ for bytes_ in growth.values() if bytes_ is not None]
     return [
         judged(f"{name}.stages", len(set(hashes.values())) == 1 and len(keys) == 1,
                f"hashes {hashes}, numerics keys {sorted(keys)}", seconds,
@@ -87,6 +91,9 @@ def compare_group(name, precision, stages, again, cpu, seconds=0.0):
                f"first {hashes[last]}, then {again[2]['parameters_hash']}"),
         judged(f"{name}.plan", not wrong, "; ".join(wrong[:4]),
                values={"peak": stages[last][2]["peak"]["device"]["peak"]}),
+        judged(f"{name}.growth", max(known) <= GROWTH_LIMIT, f"device memory grew by {growth} bytes",
+               values={"largest": max(known)}) if known
+        else row(f"{name}.growth", "skipped", "the runs did not measure the device's memory"),
         judged(f"{name}.loss", distance <= limit, f"off the CPU by {distance:.3g}, at most {limit}",
                values={"largest_relative_difference": distance if distance < float("inf") else None,
                        "tolerance": limit, "gpu": losses[last], "cpu": reference}),
