@@ -89,17 +89,19 @@ void EventLog::write(const EvalEvent& event) {
 
 void EventLog::write(const EndEvent& event) {
   const WireBytes& wire = event.wire_bytes;
-  write_line(line_of({{"event", "end"},
-                      {"steps", event.steps},
-                      {"loss", event.loss},
-                      {"parameters_hash", event.parameters_hash},
-                      {"wire_bytes",
-                       {{"all_gather", wire.all_gather},
-                        {"reduce_scatter", wire.reduce_scatter},
-                        {"all_reduce", wire.all_reduce}}},
-                      {"peak", memory_json(event.peak)},
-                      {"rss_peak", event.rss_peak},
-                      {"seconds", event.seconds}}));
+  json line = {{"event", "end"},
+               {"steps", event.steps},
+               {"loss", event.loss},
+               {"parameters_hash", event.parameters_hash},
+               {"wire_bytes",
+                {{"all_gather", wire.all_gather},
+                 {"reduce_scatter", wire.reduce_scatter},
+                 {"all_reduce", wire.all_reduce}}},
+               {"peak", memory_json(event.peak)},
+               {"rss_peak", event.rss_peak},
+               {"seconds", event.seconds}};
+  if (event.device_growth) line["device_growth"] = *event.device_growth;
+  write_line(line_of(line));
 }
 
 }  // namespace sherd::cli

@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <array>
 
+#include "cli/resolved.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/suggest.hpp"
 #include "sherd/cli/commands.hpp"
@@ -49,10 +50,9 @@ struct CommandLine {
     if (train->parsed()) {
       const bool dry = train_config.output.dry_run;  // a plan alone has no need of an end
       return cli::train(
-          launch::resolve(train_config, dry ? launch::Purpose::plan : launch::Purpose::train));
+          resolved(train_config, dry ? launch::Purpose::plan : launch::Purpose::train));
     }
-    if (plan->parsed())
-      return cli::plan(launch::resolve(plan_config, launch::Purpose::plan), plan_output);
+    if (plan->parsed()) return cli::plan(resolved(plan_config, launch::Purpose::plan), plan_output);
     if (bench->parsed()) {
       const auto found = std::find(bench_names.begin(), bench_names.end(), bench_name);
       return cli::bench(static_cast<Bench>(found - bench_names.begin()), bench_output);

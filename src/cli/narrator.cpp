@@ -10,7 +10,6 @@
 #include "cli/report.hpp"
 #include "sherd/base/log.hpp"
 #include "sherd/cli/closing_table.hpp"
-#include "sherd/kernels/matmul.hpp"
 
 namespace sherd::cli {
 
@@ -30,8 +29,18 @@ void Narrator::started(const launch::RunStart& start) {
   log::info(fmt::format("{} parameters, {} rank{} x {} thread{}, stage {}, {}; {} a rank planned",
                         start.parameters, setup.world(), setup.world() == 1 ? "" : "s",
                         start.prepared.threads, start.prepared.threads == 1 ? "" : "s",
-                        run_->sharding.zero_stage, kernels::matmul_path(setup.model.target.compute),
+                        run_->sharding.zero_stage,
+                        launch::path_of(run_, setup.model.target.compute),
                         format_bytes(start.prepared.plan.need(memory::Tier::device))));
+}
+
+void Narrator::settled(const std::vector<engine::PhaseReport>& phases) {
+  for (const engine::PhaseReport& phase : phases) {
+    if (phase.program != "train") continue;
+    log::info(phase.replayed
+                  ? fmt::format("phase {} is replayed as one graph", phase.phase)
+                  : fmt::format("phase {} is issued step by step: {}", phase.phase, phase.why_not));
+  }
 }
 
 void Narrator::stepped(const engine::StepResult& result, double seconds) {
@@ -66,16 +75,19 @@ void Narrator::ended(const launch::RunSummary& summary) {
   event.peak = measured_table(summary.ledger, summary.plan.runtime);
   event.rss_peak = summary.rss_peak;
   event.seconds = summary.seconds;
+  event.device_growth = summary.device_growth;
   log_.write(event);
   progress_.finish();
   if (run_->output.quiet) return;
   launch::RunConfig whole = run_.asked();
   whole.sharding.zero_stage = 0;
   const launch::Prepared stage0 =
-      launch::prepare(launch::resolve(whole, launch::Purpose::plan), job_, 0);
+      launch::prepare(launch::resolve(whole, launch::Purpose::plan, run_.devices()), job_, 0);
   MemoryTable measured = event.peak;  // the reserve is declared; what libraries took is seen here
-  measured.device.runtime =
-      summary.rss_peak - std::min(summary.rss_peak, summary.plan.memory.arena[0]);
+  if (!run_.on_device()) {
+    measured.device.runtime =
+        summary.rss_peak - std::min(summary.rss_peak, summary.plan.memory.arena[0]);
+  }
   std::cout << closing_table({planned_table(summary.plan), measured, planned_table(stage0.plan),
                               run_->sharding.zero_stage});
   std::cout << fmt::format("resident at most {} a rank; parameters {}\n",

@@ -11,6 +11,7 @@ class Narrator final : public launch::Observer {
   Narrator(const launch::Validated& run, const launch::Job& job, std::uint64_t steps);
 
   void started(const launch::RunStart& start) override;
+  void settled(const std::vector<engine::PhaseReport>& phases) override;
   void stepped(const engine::StepResult& result, double seconds) override;
   void evaluated(std::uint64_t step, double loss) override;
   void ended(const launch::RunSummary& summary) override;

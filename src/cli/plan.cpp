@@ -24,7 +24,7 @@ int plan(const launch::Validated& run, const PlanOutput& output) {
   // Without a stated limit the plan may be for another machine: then this one's memory is only
   // worth a remark.
   const bool stated = run->memory.memory_limit > 0 || run->memory.host_memory_limit > 0;
-  if (stated) launch::require_fit(run, job, prepared.plan);
+  if (stated) launch::require_fit(run, job, prepared.plan, launch::limits_of(run));
   const Bytes free = launch::limits_of(run).device, need = prepared.plan.need(memory::Tier::device);
   if (!stated && need > free) {
     log::warn(fmt::format("this machine has {} a rank free, {} less than this run needs",

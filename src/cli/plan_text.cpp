@@ -39,7 +39,7 @@ std::string against_lower_stage(const launch::Validated& run, const launch::Job&
   launch::RunConfig lower = run.asked();
   --lower.sharding.zero_stage;
   const launch::Prepared other =
-      launch::prepare(launch::resolve(lower, launch::Purpose::plan), job, 0);
+      launch::prepare(launch::resolve(lower, launch::Purpose::plan, run.devices()), job, 0);
   const Bytes here = prepared.plan.need(memory::Tier::device),
               there = other.plan.need(memory::Tier::device);
   if (here <= there) return {};

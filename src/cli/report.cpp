@@ -23,6 +23,11 @@ TierBytes tier_bytes(Bytes arena, const plan::ByUse& by) {
   return bytes;
 }
 
+TierBytes operator+(TierBytes one, const TierBytes& other) {
+  for (const BytesColumn& column : bytes_columns) one.*column.member += other.*column.member;
+  return one;
+}
+
 }  // namespace
 
 MemoryTable planned_table(const plan::Plan& plan) {
@@ -30,7 +35,7 @@ MemoryTable planned_table(const plan::Plan& plan) {
     const auto i = static_cast<std::size_t>(t);
     return tier_bytes(plan.memory.arena[i], plan.memory.peak[i]);
   };
-  MemoryTable table{tier(Tier::device), tier(Tier::host), tier(Tier::file)};
+  MemoryTable table{tier(Tier::device), tier(Tier::host) + tier(Tier::pinned), tier(Tier::file)};
   table.device.runtime = plan.runtime;
   return table;
 }
@@ -40,7 +45,7 @@ MemoryTable measured_table(const memory::Ledger& ledger, Bytes runtime) {
     const memory::TierUse use = ledger.measured(t);
     return tier_bytes(use.arena, use.peak);
   };
-  MemoryTable table{tier(Tier::device), tier(Tier::host), tier(Tier::file)};
+  MemoryTable table{tier(Tier::device), tier(Tier::host) + tier(Tier::pinned), tier(Tier::file)};
   table.device.runtime = runtime;
   return table;
 }

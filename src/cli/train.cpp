@@ -8,6 +8,7 @@
 
 #include "cli/narrator.hpp"
 #include "cli/plan_text.hpp"
+#include "cli/resolved.hpp"
 #include "cli/trace_file.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/log.hpp"
@@ -31,6 +32,21 @@ std::vector<std::string> own_environment() {
   return all;
 }
 
+// A device that is too full says so here; the remedy is the same as for a limit.
+std::unique_ptr<launch::RankMemory> take_memory(const launch::Validated& run,
+                                                const launch::Job& job,
+                                                const launch::Prepared& prepared,
+                                                const launch::RankEnvironment& seat) try {
+  return std::make_unique<launch::RankMemory>(run, prepared.plan, seat);
+} catch (const CapacityError& full) {
+  if (!run.on_device()) throw;
+  log::error(full.what());
+  launch::Limits limits = launch::limits_of(run);
+  limits.device = std::min(limits.device, launch::free_on_device(run, seat.rank));
+  launch::require_fit(run, job, prepared.plan, limits);
+  throw;
+}
+
 int be_rank(const launch::Validated& run, const std::function<launch::Job()>& make_job,
             const launch::RankEnvironment& seat) {
   log::set_prefix("rank " + std::to_string(seat.rank));
@@ -38,18 +54,14 @@ int be_rank(const launch::Validated& run, const std::function<launch::Job()>& ma
   try {
     launch::Job job = make_job();
     const launch::Prepared prepared = launch::prepare(run, job, seat.rank);
-    memory::Arena arena = memory::Arena::shared(seat.arena_fds[static_cast<std::size_t>(seat.rank)],
-                                                prepared.plan.memory.arena[0]);
+    const std::unique_ptr<launch::RankMemory> memory = take_memory(run, job, prepared, seat);
     std::unique_ptr<Narrator> narrator;
     if (seat.rank == 0) narrator = std::make_unique<Narrator>(run, job, prepared.steps);
     if (seat.rank == 0) log::set_prefix("");
     std::optional<engine::Trace> trace;
     if (seat.rank == 0 && !run->output.trace.empty()) trace.emplace();
-    const int code =
-        launch::run_rank(run, job, prepared,
-                         {*control, seat.rank, arena.bytes(), comm::mapped_arenas(seat.arena_fds),
-                          trace ? &*trace : nullptr},
-                         narrator.get());
+    const int code = launch::run_rank(
+        run, job, prepared, {*control, seat, *memory, trace ? &*trace : nullptr}, narrator.get());
     if (trace) write_trace(run->output.trace, *trace, prepared.plan.setup);
     return code;
   } catch (const std::exception& error) {
@@ -90,7 +102,7 @@ int train(const launch::Validated& run, const std::function<launch::Job()>& make
       std::cout << plan_text(run, job, prepared) << std::flush;
       return 0;
     }
-    launch::require_fit(run, job, prepared.plan);
+    launch::require_fit(run, job, prepared.plan, launch::limits_of(run));
     if (job.check_data) job.check_data();
   }
   return supervise(run);
@@ -100,7 +112,7 @@ int train(const launch::RunConfig& config,
           const std::function<launch::Job(const launch::Validated&)>& make_job) {
   const bool dry = config.output.dry_run;  // a plan alone has no need of an end
   const launch::Validated run =
-      launch::resolve(config, dry ? launch::Purpose::plan : launch::Purpose::train);
+      resolved(config, dry ? launch::Purpose::plan : launch::Purpose::train);
   return train(run, [&] { return make_job(run); });
 }
 

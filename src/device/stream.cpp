@@ -14,10 +14,11 @@ namespace {
 constexpr auto spin = std::chrono::microseconds(50);  // longer than a kernel's launch
 constexpr auto nap = std::chrono::microseconds(50);
 
-void await(Driver& driver, Mark& mark, const AbortWord& abort) {
+void await(Driver& driver, Mark& mark, const AbortWord& abort, const Watch& watch) {
   const auto until = std::chrono::steady_clock::now() + spin;
   while (!driver.reached(mark)) {
     abort.poll();
+    if (watch) watch();
     if (std::chrono::steady_clock::now() > until) std::this_thread::sleep_for(nap);
   }
 }
@@ -48,7 +49,9 @@ void Ready::record(StreamRef stream, Watcher watcher) {
 void Ready::gate(StreamRef stream) const { device_->driver->gate(stream.queue(), *mark_); }
 bool Ready::reached() const { return device_->driver->reached(*mark_); }
 
-void Ready::block(const AbortWord& abort) const { await(*device_->driver, *mark_, abort); }
+void Ready::block(const AbortWord& abort, const Watch& watch) const {
+  await(*device_->driver, *mark_, abort, watch);
+}
 
 void copy(std::span<std::byte> to, std::span<const std::byte> from, StreamRef stream) {
   expects(to.size() == from.size(), "copy: got two sizes, need equal ones");
@@ -60,13 +63,13 @@ void copy(std::span<std::byte> to, std::span<const std::byte> from, StreamRef st
   }
 }
 
-void block(StreamRef stream, const AbortWord& abort) {
+void block(StreamRef stream, const AbortWord& abort, const Watch& watch) {
   if (stream.kind() == DeviceKind::cpu) return;
   device::Driver& driver = stream.driver();
-  const std::unique_ptr<Mark, std::function<void(Mark*)>> mark(
-      driver.make_mark(), [&](Mark* at) { driver.drop(at); });
+  const std::unique_ptr<Mark, std::function<void(Mark*)>> mark(driver.make_mark(),
+                                                               [&](Mark* at) { driver.drop(at); });
   driver.record(*mark, stream.queue(), Watcher::host);
-  await(driver, *mark, abort);
+  await(driver, *mark, abort, watch);
 }
 
 }  // namespace sherd::device

@@ -19,6 +19,9 @@ Runner::Runner(const Parts& parts)
       rank_(parts.engine.plan.setup.rank),
       trains_(parts.scheduled.program.name == "train") {
   for (const Step& step : parts_.scheduled.program.steps) bound_.push_back(bind(step));
+  if (parts.device == nullptr) return;
+  fed_.emplace(*parts.device);
+  verdict_.emplace(*parts.device);
 }
 
 Runner::~Runner() = default;
@@ -94,6 +97,28 @@ void Runner::bind_access(const Step& step, const Access& access, Bound& bound) c
       break;
     case Role::grad:
       if (step.verb == Verb::norm) bound.full = flat(access);
+      break;
+    default:
+      bind_mirror(access, bound);
+  }
+}
+
+void Runner::bind_mirror(const Access& access, Bound& bound) const {
+  const data::SampleShape& sample = parts_.engine.plan.setup.sample;
+  switch (access.role) {
+    case Role::inputs_host:
+      bound.inputs_host = view(access, {spec_.rows.rows, sample.input_cols});
+      bound.inputs_host.type = sample.input_type;
+      break;
+    case Role::labels_host:
+      bound.labels_host = view(access, {spec_.rows.rows, sample.label_cols});
+      bound.labels_host.type = sample.label_type;
+      break;
+    case Role::fed_host:
+      bound.fed_host = flat(access).as<optim::Fed>();
+      break;
+    case Role::verdict_host:
+      bound.verdict_host = flat(access).raw();
       break;
     default:
       break;

@@ -19,6 +19,9 @@ struct Runner::Bound {
   std::vector<std::span<std::byte>> gaps;  // padding behind gradients that start here
   View shard, full;
   Write reduce_mode = Write::set;
+  View inputs_host, labels_host;  // pinned, on a device
+  optim::Fed* fed_host = nullptr;
+  std::span<std::byte> verdict_host;
   optim::Control* control = nullptr;
   optim::EvalReport* report = nullptr;
   View vote_local, vote_global;              // as words; of the declared part

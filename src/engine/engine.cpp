@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <cstring>
 #include <optional>
+#include <utility>
 
 #include "engine/runner.hpp"
 #include "engine/states.hpp"
@@ -32,6 +32,11 @@ class Opened {
   bool guarded_;
 };
 
+template <class T>
+std::span<const std::byte> bytes_of(const T& value) {
+  return std::as_bytes(std::span(&value, 1));
+}
+
 std::uint64_t slots_per_step(const plan::Setup& setup) {
   return static_cast<std::uint64_t>(setup.model.rows.rows) * setup.grad_accum *
          static_cast<std::uint64_t>(setup.world());
@@ -43,16 +48,14 @@ struct Engine::State {
   explicit State(EngineParts given)
       : parts(std::move(given)),
         decide(optim::decide_config(parts.precision, parts.optimizer, nominal_tokens())),
-        compute(parts.threads),
-        net(1),
+        host(parts.threads),
+        host_net(1),
         sampler(parts.train.samples(), slots_per_step(parts.plan.setup), parts.seed),
-        loader(parts.train, sampler, parts.plan.setup.model.rows.rows),
-        runner({parts, parts.plan.train, loader, decide, compute, net_stream()}) {
+        loader(parts.train, sampler, parts.plan.setup.model.rows.rows) {
+    if (parts.device != nullptr) device_compute.emplace(*parts.device);
+    runner.emplace(runner_parts(parts.plan.train, loader));
     if (parts.plan.evaluate) prepare_evaluation();
-    executor.emplace(Executor::Parts{parts.plan.train, runner, parts.arenas, ledger, parts.abort,
-                                     parts.trace, parts.comm.rank()},
-                     parts.lanes);
-    control = find(parts.plan.train, "control").as<optim::Control>();
+    walk = make_walk(parts.plan.train, *runner);
   }
 
   void prepare_evaluation() {
@@ -60,11 +63,29 @@ struct Engine::State {
     const auto slots = static_cast<std::uint64_t>(setup.model.rows.rows * setup.world());
     const data::Sampler in_order(parts.validate->samples(), slots, parts.seed, false);
     eval_loader.emplace(*parts.validate, in_order, setup.model.rows.rows);
-    eval_runner.emplace(
-        Runner::Parts{parts, *parts.plan.evaluate, *eval_loader, decide, compute, net_stream()});
-    eval_executor.emplace(Executor::Parts{*parts.plan.evaluate, *eval_runner, parts.arenas, ledger,
-                                          parts.abort, parts.trace, parts.comm.rank()},
-                          parts.lanes);
+    eval_runner.emplace(runner_parts(*parts.plan.evaluate, *eval_loader));
+    eval_walk = make_walk(*parts.plan.evaluate, *eval_runner);
+  }
+
+  Runner::Parts runner_parts(const plan::Scheduled& scheduled, const data::BatchLoader& from) {
+    return {parts, scheduled, from, decide, compute(), net(), parts.device};
+  }
+  std::unique_ptr<Walk> make_walk(const plan::Scheduled& scheduled, Runner& visitor) {
+    if (parts.device == nullptr) {
+      return std::make_unique<Executor>(
+          Executor::Parts{scheduled, visitor, parts.arenas, ledger, parts.abort, parts.trace,
+                          parts.comm.rank()},
+          parts.lanes);
+    }
+    StreamExecutor::Parts on{scheduled, visitor, ledger, parts.abort, *parts.device};
+    on.streams[static_cast<std::size_t>(plan::Lane::compute)] = &compute();
+    if (parts.comm.world() > 1) on.streams[static_cast<std::size_t>(plan::Lane::net)] = &net();
+    on.net_meets_on_host = parts.meets_on_host && parts.comm.world() > 1;
+    on.replay = parts.replay;
+    on.watch = watch();
+    on.trace = parts.trace;
+    on.rank = parts.comm.rank();
+    return std::make_unique<StreamExecutor>(std::move(on));
   }
 
   double nominal_tokens() const {
@@ -73,7 +94,14 @@ struct Engine::State {
         static_cast<double>(setup.sample.label_type == DType::i32 ? setup.sample.label_cols : 1);
     return static_cast<double>(slots_per_step(setup)) * labels;
   }
-  device::Stream& net_stream() { return parts.lanes == Lanes::threads ? net : compute; }
+  device::Stream& compute() { return device_compute ? *device_compute : host; }
+  device::Stream& net() {
+    if (parts.device != nullptr) return parts.net != nullptr ? *parts.net : *device_compute;
+    return parts.lanes == Lanes::threads ? host_net : host;
+  }
+  device::Watch watch() const {
+    return [comm = &parts.comm] { comm->watch(); };
+  }
 
   /// The first failure is everybody's: other lanes and ranks must not wait for what will not come.
   template <class Body>
@@ -90,21 +118,45 @@ struct Engine::State {
   View find(const plan::Scheduled& scheduled, const std::string& name) const {
     return persistent_view(scheduled, parts.arenas, name);
   }
-  std::span<std::byte> bytes_of(void* at, Bytes size) const {
-    return {static_cast<std::byte*>(at), size};
+  /// What the program wrote for the host: in the arena, or on a device in its pinned mirror.
+  template <class T>
+  T read(const plan::Scheduled& scheduled, const Runner& by, const std::string& name) {
+    if (parts.device != nullptr) {
+      by.await_verdict(watch());
+      return *find(scheduled, "host." + name).as<T>();
+    }
+    const View view = find(scheduled, name == "report" ? "eval.report" : name);
+    const Opened open(view.raw(), parts.lanes);
+    return *view.as<T>();
+  }
+
+  // The vote's buffers are idle between steps; they start the next one as they were: zero.
+  Digest sum_over_ranks(const Digest& own) {
+    const View in{find(parts.plan.train, "vote.local").data, {1, 2}, DType::i64};
+    const View out{find(parts.plan.train, "vote.global").data, {1, 2}, DType::i64};
+    const auto move = [&](std::span<std::byte> to, std::span<const std::byte> from) {
+      device::copy(to, from, net());
+      device::block(net(), parts.abort, watch());
+    };
+    move(in.raw(), bytes_of(own));
+    parts.comm.all_reduce(in, out, {"parameters hash"});
+    Digest sum{};
+    move(std::as_writable_bytes(std::span(sum)), out.raw());
+    move(in.raw(), bytes_of(Digest{}));
+    return sum;
   }
 
   EngineParts parts;
   optim::DecideConfig decide;
   memory::Ledger ledger;
-  device::Stream compute, net;
+  device::Stream host, host_net;
+  std::optional<device::Stream> device_compute;
   data::Sampler sampler;
   data::BatchLoader loader;
-  Runner runner;
   std::optional<data::BatchLoader> eval_loader;
-  std::optional<Runner> eval_runner;
-  std::optional<Executor> executor, eval_executor;
-  optim::Control* control = nullptr;
+  std::optional<Runner> runner, eval_runner;
+  std::unique_ptr<Walk> walk, eval_walk;
+  optim::Control control;  // as of the last verdict
   std::uint64_t done = 0;
 };
 
@@ -114,70 +166,69 @@ Engine::~Engine() = default;
 void Engine::initialise(const model::Weights& weights) {
   State& s = *state_;
   const Opened open(s.parts.arenas[0], s.parts.lanes);
-  load_weights(s.parts.plan, s.parts.arenas, weights, s.compute);
-  *s.control = optim::initial(s.parts.precision);
+  const Transfer transfer{s.host, s.compute()};
+  load_weights(s.parts.plan, s.parts.arenas, weights, transfer);
+  s.control = optim::initial(s.parts.precision);
+  const View control = s.find(s.parts.plan.train, "control");
+  device::copy(control.raw().first(sizeof s.control), bytes_of(s.control), s.compute());
+  device::block(s.compute(), s.parts.abort);
 }
 
 StepResult Engine::step(bool stop) {
   State& s = *state_;
-  optim::Control before;
-  {
-    const Opened open(s.bytes_of(s.control, sizeof(optim::Control)), s.parts.lanes);
-    before = *s.control;
-  }
-  Fed& fed = s.runner.fed;
-  fed.lr = optim::learning_rate(s.parts.optimizer, before.applied, s.parts.total_steps);
-  fed.bias1 = optim::bias_correction(s.parts.optimizer.beta1, before.applied);
-  fed.bias2 = optim::bias_correction(s.parts.optimizer.beta2, before.applied);
-  fed.stop = stop;
-  s.guarded([&] { s.executor->run(s.done); });
-  const Opened open(s.bytes_of(s.control, sizeof(optim::Control)), s.parts.lanes);
-  const optim::Control& verdict = *s.control;
+  const std::uint64_t applied = s.control.applied;
+  const double lr = optim::learning_rate(s.parts.optimizer, applied, s.parts.total_steps);
+  s.runner->fed = {static_cast<float>(lr), optim::bias_correction(s.parts.optimizer.beta1, applied),
+                   optim::bias_correction(s.parts.optimizer.beta2, applied), stop ? 1 : 0};
+  // The verdict comes before the updates: a device has those, and the host goes on.
+  s.guarded([&] {
+    s.walk->run(s.done);
+    s.control = s.read<optim::Control>(s.parts.plan.train, *s.runner, "control");
+  });
   ++s.done;
-  StepResult result{s.done,
-                    verdict.loss,
-                    verdict.norm,
-                    fed.lr,
-                    verdict.used_scale,
-                    static_cast<std::uint64_t>(verdict.tokens),
-                    verdict.update.skip != 0,
-                    verdict.skipped_in_row,
-                    verdict.at_minimum != 0,
-                    verdict.stop > 0};
-  return result;
+  const optim::Control& verdict = s.control;
+  return {s.done,
+          verdict.loss,
+          verdict.norm,
+          lr,
+          verdict.used_scale,
+          static_cast<std::uint64_t>(verdict.tokens),
+          verdict.update.skip != 0,
+          verdict.skipped_in_row,
+          verdict.at_minimum != 0,
+          verdict.stop > 0};
 }
 
 double Engine::evaluate() {
   State& s = *state_;
-  expects(s.eval_executor.has_value(),
-          "evaluate: the plan has no evaluation; give it validation data");
+  expects(s.eval_walk != nullptr, "evaluate: the plan has no evaluation; give it validation data");
+  double loss = 0;
   s.guarded([&] {
-    s.executor->drain();
-    s.eval_executor->run(0);
-    s.eval_executor->drain();
+    s.walk->drain();
+    s.eval_walk->run(0);
+    s.eval_walk->drain();
+    loss = s.read<optim::EvalReport>(*s.parts.plan.evaluate, *s.eval_runner, "report").loss;
   });
-  const View report = s.find(*s.parts.plan.evaluate, "eval.report");
-  const Opened open(s.bytes_of(report.data, sizeof(optim::EvalReport)), s.parts.lanes);
-  return report.as<optim::EvalReport>()->loss;
+  return loss;
 }
 
 std::string Engine::parameters_hash() {
   State& s = *state_;
-  s.executor->drain();
+  s.guarded([&] { s.walk->drain(); });
   const Opened open(s.parts.arenas[0], s.parts.lanes);
-  const Digest own = digest_of(s.parts.plan, s.parts.arenas, s.compute);
-  // The vote's buffers are idle between steps; they start the next one as they were: zero.
-  const View local = s.find(s.parts.plan.train, "vote.local"),
-             global = s.find(s.parts.plan.train, "vote.global");
-  Digest sum = own;
-  if (s.parts.comm.world() > 1) {
-    const View in{local.data, {1, 2}, DType::i64}, out{global.data, {1, 2}, DType::i64};
-    std::memcpy(in.data, own.data(), sizeof own);
-    s.parts.comm.all_reduce(in, out, {"parameters hash"});
-    std::memcpy(sum.data(), out.data, sizeof sum);
-    std::memset(in.data, 0, sizeof own);
-  }
+  Digest sum = digest_of(s.parts.plan, s.parts.arenas, {s.host, s.compute()});
+  if (s.parts.comm.world() > 1) s.guarded([&] { sum = s.sum_over_ranks(sum); });
   return fmt::format("{:016x}{:016x}", sum[0], sum[1]);
+}
+
+std::vector<PhaseReport> Engine::phases() const {
+  std::vector<PhaseReport> all;
+  for (const Walk* walk : {state_->walk.get(), state_->eval_walk.get()}) {
+    const auto* streams = dynamic_cast<const StreamExecutor*>(walk);
+    if (streams == nullptr) continue;
+    for (PhaseReport& phase : streams->report()) all.push_back(std::move(phase));
+  }
+  return all;
 }
 
 const memory::Ledger& Engine::ledger() const { return state_->ledger; }

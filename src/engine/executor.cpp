@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <string>
 
+#include "engine/entries.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/poison.hpp"
 
@@ -10,16 +11,6 @@ namespace sherd::engine {
 namespace {
 
 constexpr std::size_t ring_size = 4096;  // above twice what a lane's queue holds
-
-std::vector<memory::Entry> entries_of(const plan::Scheduled& scheduled) {
-  std::vector<memory::Entry> entries;
-  for (std::size_t b = 0; b < scheduled.program.buffers.size(); ++b) {
-    const plan::Buffer& buffer = scheduled.program.buffers[b];
-    const plan::Placement& at = scheduled.at[b];
-    entries.push_back({buffer.tier, buffer.use, at.offset, at.born, at.dies, buffer.persistent});
-  }
-  return entries;
-}
 
 }  // namespace
 

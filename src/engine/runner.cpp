@@ -12,6 +12,16 @@ namespace sherd::engine {
 using plan::Step;
 using plan::Verb;
 
+namespace {
+
+// Of a value that may lie on a device.
+template <class T>
+std::span<std::byte> raw(T& value) {
+  return std::as_writable_bytes(std::span(&value, 1));
+}
+
+}  // namespace
+
 std::uint64_t Runner::leaf(const Moment& moment) const {
   return moment.micro * static_cast<std::uint64_t>(world_) + static_cast<std::uint64_t>(rank_);
 }
@@ -46,24 +56,75 @@ void Runner::visit(std::uint32_t index, const Moment& moment) {
   }
 }
 
-void Runner::feed(const Step& step, Bound& bound, const Moment& moment) {
+void Runner::prepare(std::uint32_t index, const Moment& moment) {
+  const Step& step = parts_.scheduled.program.steps[index];
+  if (step.verb != Verb::feed) return;
+  fed_->block(parts_.engine.abort);  // the device has taken what was there
+  Bound& bound = bound_[index];
   if (step.subject == 0) {
-    const std::uint64_t at = trains_ ? moment.step : moment.micro;
-    parts_.loader.fill(at, trains_ ? leaf(moment) : static_cast<std::uint64_t>(rank_),
-                       bound.batch.inputs, bound.batch.labels);
-    return;
+    fill({bound.inputs_host, bound.labels_host}, moment);
+  } else {
+    *bound.fed_host = fed;
   }
-  bound.control->update.lr = static_cast<float>(fed.lr);
+}
+
+std::string Runner::varies(std::uint32_t index) const {
+  const Step& step = parts_.scheduled.program.steps[index];
+  const bool block =
+      step.verb == Verb::forward || step.verb == Verb::backward || step.verb == Verb::loss;
+  if (block && trains_ && spec_.blocks[step.subject].random)
+    return spec_.blocks[step.subject].name + " draws new random bits at every step";
+  const bool rounds =
+      step.verb == Verb::backward || step.verb == Verb::loss || step.verb == Verb::reduce;
+  if (rounds && trains_ && parts_.engine.plan.setup.formats.grad == DType::bf16)
+    return "gradients are rounded with new random bits at every step";
+  return {};
+}
+
+void Runner::await_verdict(const device::Watch& watch) const {
+  verdict_->block(parts_.engine.abort, watch);
+}
+
+void Runner::fill(const Batch& batch, const Moment& moment) {
+  const std::uint64_t at = trains_ ? moment.step : moment.micro;
+  parts_.loader.fill(at, trains_ ? leaf(moment) : static_cast<std::uint64_t>(rank_), batch.inputs,
+                     batch.labels);
+}
+
+void Runner::feed(const Step& step, Bound& bound, const Moment& moment) {
+  if (parts_.device != nullptr) return feed_device(step, bound);
+  if (step.subject == 0) return fill(bound.batch, moment);
+  bound.control->update.lr = fed.lr;
   bound.control->update.bias1 = fed.bias1;
   bound.control->update.bias2 = fed.bias2;
-  const std::int64_t stop = fed.stop ? 1 : 0;
-  std::memcpy(bound.vote_local.data, &stop, sizeof stop);
+  std::memcpy(bound.vote_local.data, &fed.stop, sizeof fed.stop);
+}
+
+void Runner::feed_device(const Step& step, Bound& bound) {
+  if (step.subject == 0) {
+    device::copy(bound.batch.inputs.raw(), bound.inputs_host.raw(), parts_.compute);
+    device::copy(bound.batch.labels.raw(), bound.labels_host.raw(), parts_.compute);
+  } else {
+    optim::Fed& from = *bound.fed_host;
+    kernels::UpdateScalars& to = bound.control->update;  // an address on the device
+    device::copy(raw(to.lr), raw(from.lr), parts_.compute);
+    device::copy(raw(to.bias1), raw(from.bias1), parts_.compute);
+    device::copy(raw(to.bias2), raw(from.bias2), parts_.compute);
+    device::copy({bound.vote_local.data, sizeof from.stop}, raw(from.stop), parts_.compute);
+  }
+  fed_->record(parts_.compute, device::Watcher::host);
+}
+
+// A block that did not ask for random bits gets none that change.
+Philox Runner::dropout_bits(const Step& step, const Moment& moment) const {
+  const model::BlockSpec& block = spec_.blocks[step.subject];
+  const std::uint64_t name = hash_name(block.name);
+  if (!block.random) return philox(parts_.engine.seed, Purpose::dropout, {name});
+  return philox(parts_.engine.seed, Purpose::dropout, {name, moment.step, leaf(moment)});
 }
 
 void Runner::forward(const Step& step, Bound& bound, const Moment& moment) {
-  const Philox rng =
-      philox(parts_.engine.seed, Purpose::dropout,
-             {hash_name(spec_.blocks[step.subject].name), moment.step, leaf(moment)});
+  const Philox rng = dropout_bits(step, moment);
   parts_.engine.model.blocks[step.subject].block->forward({parts_.compute, bound.batch, rng,
                                                            bound.in, bound.out, bound.scratch,
                                                            bound.params, bound.saves, trains_});
@@ -89,9 +150,7 @@ void Runner::loss(const Step& step, Bound& bound, const Moment& moment) {
 
 void Runner::backward(const Step& step, Bound& bound, const Moment& moment) {
   key_grads(step, bound, moment);
-  const Philox rng =
-      philox(parts_.engine.seed, Purpose::dropout,
-             {hash_name(spec_.blocks[step.subject].name), moment.step, leaf(moment)});
+  const Philox rng = dropout_bits(step, moment);
   const std::span<const bool> lost(bound.lost.get(), bound.saves.size());
   parts_.engine.model.blocks[step.subject].block->backward(
       {parts_.compute, bound.batch, rng, bound.in, bound.d_out, bound.d_in, bound.scratch,
@@ -123,7 +182,7 @@ void Runner::norm(const Step& step, Bound& bound) {
 
 void Runner::vote(Bound& bound) {
   if (world_ == 1) {
-    std::memcpy(bound.vote_global.data, bound.vote_local.data, bound.vote_local.bytes());
+    device::copy(bound.vote_global.raw(), bound.vote_local.raw(), parts_.compute);
   } else {
     parts_.engine.comm.all_reduce(bound.vote_local, bound.vote_global, {"vote"});
   }
@@ -134,13 +193,14 @@ void Runner::decide(const Step& step, Bound& bound) {
   if (step.subject == 0) {
     optim::decide(vote, parts_.decide, *bound.control, parts_.compute);
   } else {
-    const auto tokens = static_cast<double>(vote.loss.tokens);
-    const bool finite = vote.loss.nonfinite == 0 && tokens > 0;
-    *bound.report = {
-        finite ? vote.loss.loss.value() / tokens : std::numeric_limits<double>::quiet_NaN(),
-        tokens};
+    optim::report(vote, *bound.report, parts_.compute);
   }
-  std::memset(bound.vote_local.data, 0, sizeof(optim::Vote));
+  kernels::zero(bound.vote_local.raw(), parts_.compute);
+  if (parts_.device == nullptr) return;
+  auto* verdict = step.subject == 0 ? reinterpret_cast<std::byte*>(bound.control)
+                                    : reinterpret_cast<std::byte*>(bound.report);
+  device::copy(bound.verdict_host, {verdict, bound.verdict_host.size()}, parts_.compute);
+  verdict_->record(parts_.compute, device::Watcher::host);
 }
 
 void Runner::update(Bound& bound) {

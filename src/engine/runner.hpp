@@ -2,18 +2,13 @@
 // What each verb does. Arguments are bound once; a visit computes keys, calls one function and
 // allocates nothing.
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "sherd/data/batch_loader.hpp"
 #include "sherd/engine/engine.hpp"
 
 namespace sherd::engine {
-
-/// Scalars that the host feeds before `decide`.
-struct Fed {
-  double lr = 0, bias1 = 1, bias2 = 1;
-  bool stop = false;
-};
 
 class Runner final : public Visitor {
  public:
@@ -23,13 +18,19 @@ class Runner final : public Visitor {
     const data::BatchLoader& loader;
     const optim::DecideConfig& decide;
     device::Stream& compute;
-    device::Stream& net;  // of the net lane's thread
+    device::Stream& net;                         // of the net lane
+    const device::OpenDevice* device = nullptr;  // null: the CPU
   };
   explicit Runner(const Parts& parts);
   ~Runner() override;
 
   void visit(std::uint32_t step, const Moment& moment) override;
-  Fed fed;
+  void prepare(std::uint32_t step, const Moment& moment) override;
+  [[nodiscard]] std::string varies(std::uint32_t step) const override;
+
+  /// On a device: the host waits for the verdict's copy in pinned memory.
+  void await_verdict(const device::Watch& watch) const;
+  optim::Fed fed;
 
  private:
   struct Bound;  // the accesses of a step as arguments
@@ -38,13 +39,17 @@ class Runner final : public Visitor {
   [[nodiscard]] View flat(const plan::Access& access) const;
   [[nodiscard]] std::string label_of(const plan::Step& step) const;
   void bind_access(const plan::Step& step, const plan::Access& access, Bound& bound) const;
+  void bind_mirror(const plan::Access& access, Bound& bound) const;
   void bind_block(const plan::Step& step, Bound& bound) const;
   void bind_param(const plan::Step& step, const plan::Access& access, Bound& bound) const;
   void bind_segments(const plan::Step& step, Bound& bound) const;
 
   [[nodiscard]] std::uint64_t leaf(const Moment& moment) const;
   void key_grads(const plan::Step& step, Bound& bound, const Moment& moment) const;
+  void fill(const Batch& batch, const Moment& moment);
   void feed(const plan::Step& step, Bound& bound, const Moment& moment);
+  void feed_device(const plan::Step& step, Bound& bound);
+  [[nodiscard]] Philox dropout_bits(const plan::Step& step, const Moment& moment) const;
   void forward(const plan::Step& step, Bound& bound, const Moment& moment);
   void loss(const plan::Step& step, Bound& bound, const Moment& moment);
   void backward(const plan::Step& step, Bound& bound, const Moment& moment);
@@ -61,6 +66,7 @@ class Runner final : public Visitor {
   Rank rank_;
   bool trains_;
   std::vector<Bound> bound_;
+  std::optional<device::Ready> fed_, verdict_;  // pinned memory was read, was written
 };
 
 }  // namespace sherd::engine

@@ -48,6 +48,23 @@ void for_portions(std::uint64_t count, StreamRef stream, Task&& task) {
   });
 }
 
+// Converts on this thread; on the way to a device, through memory that is free again on return.
+void store(View from, View to, StreamRef stream) {
+  device::Stream own(1);
+  if (stream.kind() == DeviceKind::cpu) return kernels::cast(from, to, own);
+  std::vector<std::byte> converted(to.bytes());
+  kernels::cast(from, {converted.data(), to.shape, to.type}, own);
+  device::copy(to.raw(), converted, stream);
+}
+
+// The values of a view, wherever it lies; `space` holds a copy of what lies on a device.
+const float* values_of(View view, std::vector<float>& space, StreamRef stream) {
+  if (stream.kind() == DeviceKind::cpu) return view.as<float>();
+  space.resize(static_cast<std::size_t>(view.numel()));
+  device::copy(std::as_writable_bytes(std::span(space)), view.raw(), stream);
+  return space.data();
+}
+
 }  // namespace
 
 View persistent_view(const plan::Scheduled& scheduled, const Arenas& arenas,
@@ -63,29 +80,28 @@ View persistent_view(const plan::Scheduled& scheduled, const Arenas& arenas,
 }
 
 void load_weights(const plan::Plan& plan, const Arenas& arenas, const model::Weights& weights,
-                  StreamRef stream) {
+                  const Transfer& transfer) {
   const plan::Setup& setup = plan.setup;
   for (std::size_t b = 0; b < setup.layout.buckets().size(); ++b) {
     const Home stored = home(plan, arenas, "p", b);
     const Home master = setup.formats.master ? home(plan, arenas, "master", b) : stored;
     const shard::Range owned = setup.held(b);
     for (const shard::Segment& segment : setup.layout.segments(b, owned)) {
-      for_portions(segment.count, stream, [&](std::uint64_t done, std::uint64_t count) {
+      for_portions(segment.count, transfer.host, [&](std::uint64_t done, std::uint64_t count) {
         std::vector<float> values(count);  // outside the arena but small
         weights.read(setup.model.params[segment.param], segment.in_param + done, values);
         const std::uint64_t element = owned.first + segment.in_range + done;
         const View from{reinterpret_cast<std::byte*>(values.data()),
                         {1, static_cast<std::int64_t>(count)},
                         DType::f32};
-        device::Stream own(1);
-        kernels::cast(from, cut(master, element, count), own);
-        if (setup.formats.master) kernels::cast(from, cut(stored, element, count), own);
+        store(from, cut(master, element, count), transfer.device);
+        if (setup.formats.master) store(from, cut(stored, element, count), transfer.device);
       });
     }
   }
 }
 
-Digest digest_of(const plan::Plan& plan, const Arenas& arenas, StreamRef stream) {
+Digest digest_of(const plan::Plan& plan, const Arenas& arenas, const Transfer& transfer) {
   const plan::Setup& setup = plan.setup;
   std::array<std::atomic<std::uint64_t>, 2> digest{};  // sums: any order gives the same
   for (std::size_t b = 0; b < setup.layout.buckets().size(); ++b) {
@@ -94,12 +110,14 @@ Digest digest_of(const plan::Plan& plan, const Arenas& arenas, StreamRef stream)
         setup.layout.shard(b, setup.rank);  // also where everybody holds everything
     for (const shard::Segment& segment : setup.layout.segments(b, owned)) {
       const std::uint64_t name = mix(hash_name(setup.model.params[segment.param].name));
-      const float* values = cut(master, owned.first + segment.in_range, segment.count).as<float>();
-      for_portions(segment.count, stream, [&](std::uint64_t first, std::uint64_t count) {
+      for_portions(segment.count, transfer.host, [&](std::uint64_t first, std::uint64_t count) {
+        std::vector<float> space;
+        const float* values = values_of(cut(master, owned.first + segment.in_range + first, count),
+                                        space, transfer.device);
         Digest part{};
-        for (std::uint64_t i = first; i < first + count; ++i) {
-          const std::uint64_t one = mix(
-              name ^ mix((segment.in_param + i) << 32 ^ std::bit_cast<std::uint32_t>(values[i])));
+        for (std::uint64_t i = 0; i < count; ++i) {
+          const std::uint64_t one = mix(name ^ mix((segment.in_param + first + i) << 32 ^
+                                                   std::bit_cast<std::uint32_t>(values[i])));
           part[0] += one;
           part[1] += mix(one);
         }

@@ -8,8 +8,7 @@ namespace {
 using Fields = std::vector<Field>;
 using namespace std::string_view_literals;
 
-constexpr std::array backends = {"auto"sv, "local"sv};
-constexpr std::array devices = {"auto"sv, "cpu"sv};
+constexpr std::array backends = {"auto"sv, "local"sv, "nccl"sv};
 constexpr std::array reduce_everys = {"auto"sv, "step"sv, "micro"sv};
 constexpr std::array overlaps = {"auto"sv, "on"sv, "off"sv};
 constexpr std::array reduce_orders = {"fast"sv, "canonical"sv};
@@ -86,9 +85,15 @@ void add_batch(Fields& f, data::BatchConfig& c) {
 void add_ranks(Fields& f, comm::RanksConfig& c) {
   constexpr auto in = Concern::ranks;
   f.push_back({in, "ranks", "processes on this machine", &c.ranks, {.low = 1, .high = 64}});
-  f.push_back({in, "backend", "how ranks talk", choice<comm::Backend::local>(c.backend, backends)});
-  f.push_back(
-      {in, "device", "where the ranks compute", choice<comm::Device::cpu>(c.device, devices)});
+  f.push_back({in, "backend", "how ranks talk; auto: nccl where every rank has a GPU of its own",
+               choice<comm::Backend::nccl>(c.backend, backends)});
+  f.push_back({in,
+               "device",
+               "where the ranks compute; auto: on a GPU if one works",
+               &c.device,
+               {},
+               {},
+               "auto|cpu|cuda[:INDEX]"});
   f.push_back(
       {in, "threads", "per rank; 0: cores this process may use / ranks", &c.threads, up_to(1024)});
   f.push_back({in,

@@ -2,6 +2,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "sherd/base/errors.hpp"
@@ -113,14 +114,16 @@ bool fits(const plan::Plan& plan, const Limits& limits, int world) {
 Limits limits_of(const Validated& run) {
   const Bytes free = free_memory();
   Limits limits{run->memory.memory_limit, run->memory.host_memory_limit};
-  if (limits.device == 0) limits.device = free / static_cast<Bytes>(run->ranks.ranks);
+  const Bytes of_device = run.on_device() ? std::numeric_limits<Bytes>::max()
+                                          : free / static_cast<Bytes>(run->ranks.ranks);
+  if (limits.device == 0) limits.device = of_device;
   if (limits.host == 0) limits.host = free;
   return limits;
 }
 
-void require_fit(const Validated& run, const Job& job, const plan::Plan& plan) {
+void require_fit(const Validated& run, const Job& job, const plan::Plan& plan,
+                 const Limits& limits) {
   const int world = run->ranks.ranks;
-  const Limits limits = limits_of(run);
   if (fits(plan, limits, world)) return;
   const Bytes need = plan.need(memory::Tier::device);
   std::string text =
@@ -131,7 +134,7 @@ void require_fit(const Validated& run, const Job& job, const plan::Plan& plan) {
   const auto most_ranks =
       static_cast<int>(job.train ? std::min(processes, job.train->samples()) : processes);
   for (const Change& change : Search(run).all(most_ranks)) {
-    const Prepared other = prepare(resolve(change.config, Purpose::plan), job, 0);
+    const Prepared other = prepare(resolve(change.config, Purpose::plan, run.devices()), job, 0);
     if (!fits(other.plan, limits, change.config.ranks.ranks)) continue;
     throw CapacityError(text + fmt::format("\nfits: {}  (needs {} a rank)", change.flags,
                                            format_bytes(other.plan.need(memory::Tier::device))));

@@ -31,6 +31,13 @@ std::uint64_t total_steps(const Validated& run, const Job& job) {
   return sampler.steps_per_epoch() * static_cast<std::uint64_t>(run->batch.epochs);
 }
 
+// NCCL's sums depend on the world and on what is sent at once.
+std::string backend_of(const Validated& run, const plan::Setup& setup) {
+  if (run->ranks.backend != comm::Backend::nccl || setup.world() == 1) return {};
+  return fmt::format("nccl over {} buckets of {}\n", setup.layout.buckets().size(),
+                     run->sharding.bucket_bytes);
+}
+
 // All that may change a bit, as text; its hash is the key. Stage, buckets, overlap, prefetch,
 // recompute and threads are absent because they change none.
 std::string numerics_text(const Validated& run, const Job& job, const plan::Setup& setup) {
@@ -52,6 +59,7 @@ std::string numerics_text(const Validated& run, const Job& job, const plan::Setu
       "micro {} leaves {} world {} order {} reduce {}\n", run->batch.micro_batch, leaves,
       canonical ? 0 : setup.world(), canonical ? "canonical" : "fast",
       canonical || (leaves > setup.world() && setup.reduce_every_micro) ? "micro" : "step");
+  text += backend_of(run, setup);
   text += fmt::format("precision {} grad {} scale {} {} {} {} {}\n", static_cast<int>(p.precision),
                       static_cast<int>(p.grad_dtype), p.loss_scale, p.loss_scale_init,
                       p.loss_scale_window, p.loss_scale_hysteresis, p.loss_scale_min);
@@ -60,7 +68,7 @@ std::string numerics_text(const Validated& run, const Job& job, const plan::Setu
                       static_cast<int>(o.schedule), o.warmup_steps, o.min_lr_ratio);
   if (o.schedule != optim::Schedule::constant)
     text += fmt::format("steps {}\n", total_steps(run, job));
-  return text + fmt::format("path {}\n", kernels::matmul_path(setup.model.target.compute));
+  return text + fmt::format("path {}\n", path_of(run, setup.model.target.compute));
 }
 
 std::string key_of(const std::string& text) {
@@ -106,6 +114,14 @@ std::uint32_t eval_batches(const Validated& run, const Job& job, int world) {
 
 }  // namespace
 
+std::string path_of(const Validated& run, DType compute) {
+  if (!run.on_device()) return std::string(kernels::matmul_path(compute));
+  const Devices& devices = run.devices();
+  if (devices.count == 0) return "cuda, on a device that is not here";
+  return fmt::format("{}, {}", devices.name,
+                     compute == DType::f32 ? devices.path_f32 : devices.path_16);
+}
+
 std::string numerics_key(const Prepared& prepared, const model::Weights& weights) {
   return key_of(fmt::format("{} weights {:016x}", prepared.policy_key, weights.fingerprint()));
 }
@@ -121,12 +137,14 @@ Prepared prepare(const Validated& run, const Job& job, Rank rank) {
   Prepared prepared{plan::Plan{plan::Setup{{}, shard::Layout({}, 1, 1)}, {}, std::nullopt, {}, 0}};
   const int cores_a_rank = std::max(1, usable_cores() / world);
   prepared.threads = run->ranks.threads > 0 ? run->ranks.threads : cores_a_rank;
-  prepared.overlap =
-      run->sharding.overlap == plan::Overlap::on ||
-      (run->sharding.overlap == plan::Overlap::automatic && cores_a_rank >= 2 && world > 1);
+  // A device's lanes cost no core.
+  const bool worth_it = world > 1 && (run.on_device() || cores_a_rank >= 2);
+  prepared.overlap = run->sharding.overlap == plan::Overlap::on ||
+                     (run->sharding.overlap == plan::Overlap::automatic && worth_it);
   plan::ShardingConfig sharding = run->sharding;
   sharding.overlap = prepared.overlap ? plan::Overlap::on : plan::Overlap::off;
-  const Target target{DeviceKind::cpu, compute_type(run->precision), prepared.threads};
+  const DeviceKind kind = run.on_device() ? DeviceKind::cuda : DeviceKind::cpu;
+  const Target target{kind, compute_type(run->precision), prepared.threads};
   model::ModelSpec spec = model::declare(job.model, target, {run->batch.micro_batch, job.length});
   require_countable(spec);
   plan::Setup setup = plan::make_setup(std::move(spec), sharding, run->memory, run->precision,

@@ -8,6 +8,7 @@
 #include "sherd/base/errors.hpp"
 #include "sherd/base/log.hpp"
 #include "sherd/base/poison.hpp"
+#include "sherd/comm/interface.hpp"
 #include "sherd/launch/machine.hpp"
 
 namespace sherd::launch {
@@ -20,6 +21,7 @@ double seconds_since(Clock::time_point start) {
 }
 
 constexpr std::uint32_t skips_that_end = 10;
+constexpr std::uint64_t settled_by = 3;  // step in which a device records its phases
 
 void judge(const engine::StepResult& result) {
   if (result.scale_at_minimum) {
@@ -42,7 +44,7 @@ class Training {
         prepared_(prepared),
         seat_(seat),
         observer_(observer),
-        comm_(comm::local(local_rank())),
+        comm_(communicator()),
         engine_(parts(job)) {
     const std::unique_ptr<model::Weights> weights =
         first_weights(run, job, prepared.plan.setup.model);
@@ -57,13 +59,15 @@ class Training {
     engine::StepResult result;
     bool evaluated = false;
     while (engine_.steps() < prepared_.steps && !result.stop) {
-      seat_.control.note_step(seat_.rank, static_cast<std::int64_t>(engine_.steps() + 1));
+      seat_.control.note_step(rank(), static_cast<std::int64_t>(engine_.steps() + 1));
       result = engine_.step(seat_.control.stop_signal.load() != 0);
       const Clock::time_point now = Clock::now();
       if (observer_ != nullptr)
         observer_->stepped(result, std::chrono::duration<double>(now - last).count());
       judge(result);
       if (result.step == 1) check_reserve();
+      if (result.step == 2) taken_ = seat_.memory.taken_by_libraries();
+      if (result.step == settled_by) settle();
       const auto every = static_cast<std::uint64_t>(run_->batch.eval_every);
       evaluated = every > 0 && result.step % every == 0 && evaluate();
       last = evaluated ? Clock::now() : now;
@@ -77,11 +81,21 @@ class Training {
   }
 
  private:
-  comm::LocalRank local_rank() const {
-    const std::chrono::duration<double> timeout(run_->ranks.timeout);
-    return {&seat_.control, seat_.rank, seat_.arena, seat_.peers,
-            std::chrono::duration_cast<std::chrono::nanoseconds>(timeout)};
+  std::unique_ptr<comm::Communicator> communicator() const {
+    const auto timeout = std::chrono::duration_cast<std::chrono::nanoseconds>(
+        std::chrono::duration<double>(run_->ranks.timeout));
+    const RankEnvironment& seat = seat_.environment;
+    RankMemory& memory = seat_.memory;
+    if (!meets_on_host()) {
+      const auto& comm = *static_cast<const comm::Interface*>(memory.device()->library.comm);
+      return comm.nccl({&seat_.control, seat.rank, memory.compute_arena(), memory.net(), timeout,
+                        seat.id_from, seat.id_to});
+    }
+    return comm::local(
+        {&seat_.control, seat.rank, memory.compute_arena(), memory.peers(), timeout, memory.net()});
   }
+  bool meets_on_host() const { return run_->ranks.backend != comm::Backend::nccl; }
+  int rank() const { return seat_.environment.rank; }
   engine::EngineParts parts(Job& job) {
     engine::EngineParts parts{.model = job.model,
                               .plan = prepared_.plan,
@@ -89,7 +103,10 @@ class Training {
                               .comm = *comm_,
                               .abort = seat_.control.abort,
                               .train = *job.train};
-    parts.arenas[0] = seat_.arena;
+    parts.arenas = seat_.memory.arenas();
+    parts.device = seat_.memory.device();
+    parts.net = seat_.memory.net();
+    parts.meets_on_host = meets_on_host();
     parts.validate = job.validate.get();
     parts.precision = run_->precision;
     parts.optimizer = run_->optimizer;
@@ -111,12 +128,22 @@ class Training {
   }
   // The first step has called every kernel once: what libraries hold beside the arena is known now.
   void check_reserve() {
+    if (seat_.memory.device() != nullptr) {
+      const Bytes taken = seat_.memory.taken_by_libraries();
+      return warn_of(taken, prepared_.plan.runtime);
+    }
     if (poison_works()) return;  // most of it would be the sanitizer's own
-    const Bytes peak = peak_resident(),
-                libraries = peak - std::min<Bytes>(peak, seat_.arena.size());
-    if (libraries <= prepared_.plan.runtime) return;
+    const Bytes peak = peak_resident(), arena = seat_.memory.compute_arena().size();
+    warn_of(peak - std::min(peak, arena), prepared_.plan.runtime);
+  }
+  static void warn_of(Bytes libraries, Bytes reserve) {
+    if (libraries <= reserve) return;
     log::warn(fmt::format("libraries hold {} beside the arena, more than the {} set aside for them",
-                          format_bytes(libraries), format_bytes(prepared_.plan.runtime)));
+                          format_bytes(libraries), format_bytes(reserve)));
+  }
+  void settle() {
+    if (observer_ != nullptr && seat_.memory.device() != nullptr)
+      observer_->settled(engine_.phases());
   }
   bool evaluate() {
     if (!prepared_.plan.evaluate) return false;
@@ -127,14 +154,19 @@ class Training {
   void finish(const engine::StepResult& result, double seconds) {
     const comm::Traffic wire = comm_->traffic();
     const std::string hash = engine_.parameters_hash();
-    seat_.control.ranks[static_cast<std::size_t>(seat_.rank)].rss_peak.store(peak_resident());
+    seat_.control.ranks[static_cast<std::size_t>(rank())].rss_peak.store(peak_resident());
     comm_->barrier({"end"});
     if (observer_ == nullptr) return;
     Bytes rss = 0;
     for (int r = 0; r < comm_->world(); ++r)
       rss = std::max(rss, seat_.control.ranks[static_cast<std::size_t>(r)].rss_peak.load());
-    observer_->ended(
-        {engine_.steps(), result.loss, hash, wire, engine_.ledger(), engine_.plan(), rss, seconds});
+    RunSummary summary{engine_.steps(), result.loss, hash,    wire, engine_.ledger(),
+                       engine_.plan(),  rss,         seconds, {}};
+    if (seat_.memory.device() != nullptr && engine_.steps() > 2) {
+      const Bytes taken = seat_.memory.taken_by_libraries();
+      summary.device_growth = taken - std::min(taken, taken_);
+    }
+    observer_->ended(summary);
   }
 
   const Validated& run_;
@@ -144,6 +176,7 @@ class Training {
   std::unique_ptr<comm::Communicator> comm_;
   engine::Engine engine_;
   std::string key_;
+  Bytes taken_ = 0;  // by libraries, after step 2
 };
 
 }  // namespace

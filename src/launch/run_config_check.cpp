@@ -1,6 +1,7 @@
 #include <cmath>
 #include <initializer_list>
 #include <limits>
+#include <optional>
 
 #include "sherd/base/errors.hpp"
 #include "sherd/launch/field.hpp"
@@ -75,6 +76,21 @@ void check_batch(const RunConfig& c, Purpose purpose, Problems& problems) {
   if (!sensible) return;  // the ranges have said so already
   const std::string problem = resolve_batch(batch, c.ranks.ranks).problem;
   if (!problem.empty()) problems.push_back(problem);
+}
+
+void check_ranks(const RunConfig& c, Problems& problems) {
+  const std::optional<DeviceChoice> device = parse_device(c.ranks.device);
+  if (!device) {
+    problems.push_back("--device: got '" + c.ranks.device +
+                       "', need auto, cpu, cuda or cuda:INDEX with an index from 0 to 63");
+    return;
+  }
+  if (c.ranks.backend != comm::Backend::nccl) return;
+  if (device->kind == DeviceKind::cpu) problems.push_back("--backend: nccl needs --device cuda");
+  if (device->index && c.ranks.ranks > 1)
+    problems.push_back("--backend: nccl needs a device for each rank, so --device has no index");
+  if (c.sharding.reduce_order == plan::ReduceOrder::canonical)
+    problems.push_back("--backend: nccl excludes --reduce-order canonical, whose order is ours");
 }
 
 void check_sharding(const RunConfig& c, Problems& problems) {
@@ -173,26 +189,10 @@ std::vector<std::string> check(const RunConfig& config, Purpose purpose) {
   check_ranges(config, problems);
   check_model(config.model, config.data, problems);
   check_batch(config, purpose, problems);
+  check_ranks(config, problems);
   check_sharding(config, problems);
   check_loss_scale(config.precision, problems);
   check_fp32(config, problems);
   return problems;
 }
-
-Validated resolve(RunConfig config, Purpose purpose) {
-  Problems problems = check(config, purpose);
-  if (!problems.empty()) throw ConfigError(std::move(problems));
-  RunConfig asked = config;
-  config.batch = resolve_batch(config.batch, config.ranks.ranks).batch;
-  if (config.ranks.backend == comm::Backend::automatic) config.ranks.backend = comm::Backend::local;
-  if (config.ranks.device == comm::Device::automatic) config.ranks.device = comm::Device::cpu;
-  plan::ShardingConfig& sharding = config.sharding;
-  if (sharding.reduce_every == plan::ReduceEvery::automatic) {
-    const bool micro =
-        sharding.zero_stage >= 2 || sharding.reduce_order == plan::ReduceOrder::canonical;
-    sharding.reduce_every = micro ? plan::ReduceEvery::micro : plan::ReduceEvery::step;
-  }
-  return {std::move(asked), std::move(config)};
-}
-
 }  // namespace sherd::launch

@@ -45,13 +45,15 @@ void Gpt2Attention::declare(Declare& d) const {
   d.save("attended", {n, width}, target.compute);
   d.save("lse", {d.rows().rows * config_.heads, d.rows().cols}, DType::f32);
   d.save_input();
+  if (config_.dropout > 0) d.random();
 
   const kernels::AttentionShape shape = attention_shape(config_, d.rows());
   const Bytes products = linears(config_, n, target);
   Carver backward;
   backward.take({n, 3 * width}, target.compute);
-  backward.take(std::max({products, kernels::attention_backward_scratch(shape, target),
-                          kernels::layer_norm_backward_scratch(n, width, target), rebuild_scratch(n)}));
+  backward.take(
+      std::max({products, kernels::attention_backward_scratch(shape, target),
+                kernels::layer_norm_backward_scratch(n, width, target), rebuild_scratch(n)}));
   d.scratch(std::max(products, kernels::attention_scratch(shape, target)), backward.used());
 }
 

@@ -21,6 +21,7 @@ void Gpt2Embed::declare(Declare& d) const {
   d.param("wte", {c.vocab_size, c.width}, init_weight);
   d.param("wpe", {c.context, c.width}, init_weight);
   d.backward_reads({});
+  if (c.dropout > 0) d.random();
   Carver scratch;
   if (c.dropout > 0) scratch.take({rows.numel(), c.width}, d.target().compute);
   scratch.take(kernels::embedding_backward_scratch(rows, c.vocab_size, c.width, d.target()));

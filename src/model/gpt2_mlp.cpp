@@ -34,13 +34,14 @@ void Gpt2Mlp::declare(Declare& d) const {
   d.save("fc", {n, ffn}, target.compute);
   d.save("activated", {n, ffn}, target.compute, Keep::cheap);
   d.save_input();
+  if (config_.dropout > 0) d.random();
 
   const Bytes products =
       std::max(linear_scratch({n, width, ffn}, target), linear_scratch({n, ffn, width}, target));
   Carver backward;
   backward.take({n, ffn}, target.compute);
-  backward.take(
-      std::max({products, kernels::layer_norm_backward_scratch(n, width, target), rebuild_scratch(n)}));
+  backward.take(std::max(
+      {products, kernels::layer_norm_backward_scratch(n, width, target), rebuild_scratch(n)}));
   d.scratch(products, backward.used());
 }
 

@@ -44,6 +44,7 @@ class Recorder final : public Declare {
     return static_cast<SaveId>(block_.saves.size() - 1);
   }
   void save_input() override { block_.save_input = true; }
+  void random() override { block_.random = true; }
   void scratch(Bytes forward, Bytes backward) override {
     block_.scratch_forward = forward;
     block_.scratch_backward = backward;

@@ -108,6 +108,7 @@ Program passes(Program program, const Setup& setup) {
   program = checked(residency(std::move(program), setup), "residency");
   if (program.name == "train") program = checked(reduce(std::move(program), setup), "reduce");
   program = checked(update(std::move(program), setup), "update");
+  program = checked(mirror(std::move(program), setup), "mirror");
   return checked(hoist(std::move(program), setup), "hoist");
 }
 

@@ -8,7 +8,9 @@
 namespace sherd::plan {
 
 Bytes Plan::need(Tier tier) const {
-  return memory.arena[static_cast<std::size_t>(tier)] + (tier == Tier::device ? runtime : 0);
+  const auto arena = [&](Tier of) { return memory.arena[static_cast<std::size_t>(of)]; };
+  if (tier == Tier::host) return arena(Tier::host) + arena(Tier::pinned);
+  return arena(tier) + (tier == Tier::device ? runtime : 0);
 }
 
 Plan make_plan(Setup setup) {

@@ -8,10 +8,11 @@
 namespace sherd::plan {
 
 std::string_view name_of(Role role) {
-  constexpr std::string_view names[] = {"inputs",      "labels",  "in",      "out",    "d_in",
-                                        "d_out",       "scratch", "param",   "save",   "grad",
-                                        "shard",       "full",    "control", "report", "vote_local",
-                                        "vote_global", "master",  "m",       "v",      "stored"};
+  constexpr std::string_view names[] = {
+      "inputs",   "labels",       "in",         "out",         "d_in",        "d_out",
+      "scratch",  "param",        "save",       "grad",        "shard",       "full",
+      "control",  "report",       "vote_local", "vote_global", "inputs_host", "labels_host",
+      "fed_host", "verdict_host", "master",     "m",           "v",           "stored"};
   return names[static_cast<std::size_t>(role)];
 }
 

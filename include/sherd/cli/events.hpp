@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -89,6 +90,7 @@ struct EndEvent {
   MemoryTable peak;  // measured, as the plan
   Bytes rss_peak = 0;
   double seconds = 0;
+  std::optional<Bytes> device_growth;  // on a device: memory in use that came after step 2
 };
 
 }  // namespace sherd::cli

@@ -67,6 +67,10 @@ class Communicator {
   /// shares the arena.
   [[nodiscard]] virtual std::unique_ptr<Communicator> split(int color) = 0;
 
+  /// Called again and again by whoever waits on the host for work behind a collective: throws when
+  /// one has failed or is late.
+  virtual void watch() {}
+
   [[nodiscard]] const Traffic& traffic() const { return traffic_; }
 
  protected:

@@ -1,17 +1,17 @@
 #pragma once
 // The ranks and how they talk.
 #include <cstdint>
+#include <string>
 
 namespace sherd::comm {
 
-enum class Backend : std::uint8_t { automatic, local };
-enum class Device : std::uint8_t { automatic, cpu };
+enum class Backend : std::uint8_t { automatic, local, nccl };
 struct RanksConfig {
   int ranks = 1;  // processes on this machine
   Backend backend = Backend::automatic;
-  Device device = Device::automatic;
-  int threads = 0;      // per rank; 0: cores the process may use / ranks
-  double timeout = 60;  // seconds a collective may take
+  std::string device = "auto";  // "auto", "cpu", "cuda" or "cuda:INDEX"
+  int threads = 0;              // per rank; 0: cores the process may use / ranks
+  double timeout = 60;          // seconds a collective may take
 };
 
 }  // namespace sherd::comm

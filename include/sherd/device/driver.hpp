@@ -11,16 +11,17 @@
 
 namespace sherd::device {
 
-/// An in-order queue of the device, a place in one, a recorded piece of one. Defined by the library.
+/// An in-order queue of the device, a place in one, a recorded piece of one. Defined by the
+/// library.
 struct Queue;
 struct Mark;
 struct Graph;
 
 struct DeviceInfo {
   int index = 0;
-  std::string name, version;          // "NVIDIA H200", "driver 12.8, runtime 13.0, sm_90"
-  Bytes memory = 0, free = 0;         // free: now, other processes counted
-  std::array<std::byte, 16> uuid{};   // of the card: equal where ranks share one
+  std::string name, version;         // "NVIDIA H200", "driver 12.8, runtime 13.0, sm_90"
+  Bytes memory = 0, free = 0;        // free: now, other processes counted
+  std::array<std::byte, 16> uuid{};  // of the card: equal where ranks share one
 };
 
 enum class Memory : std::uint8_t { device, pinned };
@@ -67,6 +68,7 @@ class Driver {
 struct Interface {
   /// How many devices work. **Errors** DeviceError with the driver's reason when none can.
   int (*count)();
+  std::string (*name)(int index);
   std::unique_ptr<Driver> (*open)(int index);
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 // Where a kernel runs: the in-order queue it is put on.
+#include <functional>
 #include <optional>
 #include <span>
 
@@ -58,6 +59,8 @@ class StreamRef {
 
 namespace device {
 
+using Watch = std::function<void()>;
+
 /// A place in a device stream: what was put there before it has run once it is reached.
 class Ready {
  public:
@@ -69,20 +72,21 @@ class Ready {
   void record(StreamRef stream, Watcher watcher);
   void gate(StreamRef stream) const;  // later work of `stream` waits
   [[nodiscard]] bool reached() const;
-  /// The host waits, polling. **Errors** CommError when `abort` is set meanwhile.
-  void block(const AbortWord& abort) const;
+  /// The host waits, polling; `watch` is called meanwhile, and may throw. **Errors** CommError when
+  /// `abort` is set.
+  void block(const AbortWord& abort, const Watch& watch = {}) const;
 
  private:
   const OpenDevice* device_;
   Mark* mark_;
 };
 
-/// `to` becomes `from`, of equal size, in the order of the stream. Host memory must be pinned, or
-/// stay untouched until the stream has come this far.
+/// `to` becomes `from`, of equal size, in the order of the stream. Where either side is host memory
+/// that is not pinned, it has happened on return.
 void copy(std::span<std::byte> to, std::span<const std::byte> from, StreamRef stream);
 
-/// The host waits for all that is on the stream. Nothing to wait for on the CPU.
-void block(StreamRef stream, const AbortWord& abort);
+/// The host waits for all that is on the stream, as Ready::block. Nothing to wait for on the CPU.
+void block(StreamRef stream, const AbortWord& abort, const Watch& watch = {});
 
 }  // namespace device
 }  // namespace sherd

@@ -7,6 +7,7 @@
 #include "sherd/data/sampler.hpp"
 #include "sherd/data/source.hpp"
 #include "sherd/engine/executor.hpp"
+#include "sherd/engine/stream_executor.hpp"
 #include "sherd/memory/arena.hpp"
 #include "sherd/model/block.hpp"
 #include "sherd/model/weights.hpp"
@@ -21,6 +22,9 @@ struct EngineParts {
   plan::Plan plan;                                         // of this rank
   std::array<std::span<std::byte>, memory::tiers> arenas;  // zeroed
   comm::Communicator& comm;                                // over the device arena
+  const device::OpenDevice* device = nullptr;              // where it computes; null: the CPU
+  device::Stream* net = nullptr;                           // on a device: the communicator's stream
+  bool meets_on_host = true;  // the communicator waits for peers on the host
   AbortWord& abort;
   const data::Source& train;
   const data::Source* validate = nullptr;
@@ -30,7 +34,8 @@ struct EngineParts {
   std::uint64_t seed = 0;
   std::uint64_t total_steps = 1;  // for the schedule
   int threads = 1;                // of the compute lane
-  Lanes lanes = Lanes::inlined;
+  Lanes lanes = Lanes::inlined;   // of a CPU
+  Replay replay = Replay::where_it_can;
   Trace* trace = nullptr;
 };
 
@@ -64,6 +69,8 @@ class Engine {
 
   [[nodiscard]] const memory::Ledger& ledger() const;
   [[nodiscard]] const plan::Plan& plan() const;
+  /// How each phase runs on a device; empty on the CPU.
+  [[nodiscard]] std::vector<PhaseReport> phases() const;
   /// Steps done, from 0.
   [[nodiscard]] std::uint64_t steps() const;
 

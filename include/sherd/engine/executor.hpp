@@ -9,23 +9,11 @@
 #include "sherd/base/abort.hpp"
 #include "sherd/device/lane.hpp"
 #include "sherd/engine/trace.hpp"
+#include "sherd/engine/walk.hpp"
 #include "sherd/memory/ledger.hpp"
 #include "sherd/plan/plan.hpp"
 
 namespace sherd::engine {
-
-/// Where in the run a step is.
-struct Moment {
-  std::uint64_t step = 0;   // from 0
-  std::uint32_t micro = 0;  // in the step
-};
-
-/// Does what one step of a program says.
-class Visitor {
- public:
-  virtual ~Visitor() = default;
-  virtual void visit(std::uint32_t step, const Moment& moment) = 0;
-};
 
 enum class Lanes : std::uint8_t { inlined, threads };
 
@@ -37,7 +25,7 @@ enum class Lanes : std::uint8_t { inlined, threads };
 /// **Memory** Under the address sanitizer, inline, only what the running step declared is
 /// accessible.
 /// **Errors** the first exception of any lane; the executor is then dead.
-class Executor {
+class Executor final : public Walk {
  public:
   struct Parts {
     const plan::Scheduled& scheduled;
@@ -49,10 +37,10 @@ class Executor {
     Rank rank = 0;  // who failed, in the cause that all ranks read
   };
   Executor(const Parts& parts, Lanes lanes);
-  ~Executor();
+  ~Executor() override;
 
-  void run(std::uint64_t step);
-  void drain();
+  void run(std::uint64_t step) override;
+  void drain() override;
 
  private:
   struct Issue {

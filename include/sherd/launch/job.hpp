@@ -55,6 +55,9 @@ struct Prepared {
 /// **Errors** ConfigError: more ranks than sequences, a sequence longer than the context, …
 [[nodiscard]] Prepared prepare(const Validated& run, const Job& job, Rank rank);
 
+/// The device and the libraries behind its products, in words.
+[[nodiscard]] std::string path_of(const Validated& run, DType compute);
+
 /// Where parameters start from: the job's own, or random by seed.
 [[nodiscard]] std::unique_ptr<model::Weights> first_weights(const Validated& run, const Job& job,
                                                             const model::ModelSpec& spec);
@@ -68,9 +71,11 @@ struct Limits {
   Bytes device = 0;  // for one rank
   Bytes host = 0;    // for all ranks of the machine
 };
+/// What flags allow, else what is free here; a device tells only its own ranks.
 [[nodiscard]] Limits limits_of(const Validated& run);
 /// Throws CapacityError naming need, limit, and at least one line of flags that fits (or says that
 /// none was found).
-void require_fit(const Validated& run, const Job& job, const plan::Plan& plan);
+void require_fit(const Validated& run, const Job& job, const plan::Plan& plan,
+                 const Limits& limits);
 
 }  // namespace sherd::launch

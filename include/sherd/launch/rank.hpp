@@ -1,5 +1,6 @@
 #pragma once
 // What a rank process does, from its seat to the last step.
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -7,6 +8,8 @@
 #include "sherd/comm/local.hpp"
 #include "sherd/engine/engine.hpp"
 #include "sherd/launch/job.hpp"
+#include "sherd/launch/rank_environment.hpp"
+#include "sherd/launch/rank_memory.hpp"
 
 namespace sherd::launch {
 
@@ -26,6 +29,7 @@ struct RunSummary {
   const plan::Plan& plan;
   Bytes rss_peak = 0;  // the largest of any rank
   double seconds = 0;
+  std::optional<Bytes> device_growth;  // on a device: memory taken after step 2
 };
 
 /// Hears of a run's progress, on rank 0.
@@ -33,6 +37,8 @@ class Observer {
  public:
   virtual ~Observer() = default;
   virtual void started(const RunStart& start) = 0;
+  /// On a device, once every phase has chosen how it runs.
+  virtual void settled(const std::vector<engine::PhaseReport>& phases) = 0;
   virtual void stepped(const engine::StepResult& result, double seconds) = 0;
   virtual void evaluated(std::uint64_t step, double loss) = 0;
   virtual void ended(const RunSummary& summary) = 0;
@@ -41,9 +47,8 @@ class Observer {
 /// A rank's place among the others.
 struct Seat {
   comm::ControlBlock& control;
-  Rank rank = 0;
-  std::span<std::byte> arena;  // of the device tier, as large as the plan says
-  std::shared_ptr<comm::PeerArenas> peers;
+  const RankEnvironment& environment;
+  RankMemory& memory;
   engine::Trace* trace = nullptr;
 };
 

@@ -17,6 +17,7 @@ struct RankEnvironment {
   int world = 1;
   int control_fd = -1;           // for comm::ControlBlock::attach
   std::vector<int> arena_fds{};  // by rank: unsized memfds, own one included
+  int id_from = -1, id_to = -1;  // a pipe for the group id of NCCL: all read, rank 0 writes
   bool operator==(const RankEnvironment&) const = default;
 };
 

@@ -56,6 +56,8 @@ class Declare {
   virtual SaveId save(std::string_view name, Shape shape, DType type, Keep keep = Keep::always) = 0;
   /// Backward reads the block's input.
   virtual void save_input() = 0;
+  /// Forward and backward draw from `rng`. Without this call its bits are the same at every step.
+  virtual void random() = 0;
   /// Bytes of temporary memory, 64-byte aligned when used.
   virtual void scratch(Bytes forward, Bytes backward) = 0;
 };

@@ -30,6 +30,7 @@ struct BlockSpec {
   std::vector<bool> backward_reads;  // by position in `params`
   std::vector<SaveSpec> saves;
   bool save_input = false;
+  bool random = false;  // draws from its rng
   Bytes scratch_forward = 0, scratch_backward = 0;
 };
 

@@ -47,6 +47,13 @@ struct Control {
   kernels::UpdateScalars update;
 };
 
+/// What the host says to a step before its verdict.
+struct Fed {
+  float lr = 0;
+  double bias1 = 1, bias2 = 1;
+  std::int64_t stop = 0;  // this rank was asked to stop
+};
+
 /// What an evaluation found; summed over all ranks.
 struct EvalReport {
   double loss = 0;  // token-weighted mean

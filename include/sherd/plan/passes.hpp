@@ -21,6 +21,8 @@ namespace sherd::plan {
 [[nodiscard]] Program reduce(Program program, const Setup& setup);
 /// Norm after the last reduce, vote, decide, and updates by tiles of what this rank owns.
 [[nodiscard]] Program update(Program program, const Setup& setup);
+/// On a device, pinned host memory beside what feed and decide exchange with the host.
+[[nodiscard]] Program mirror(Program program, const Setup& setup);
 /// Issues gathers `prefetch` compute steps earlier, inside their phase.
 [[nodiscard]] Program hoist(Program program, const Setup& setup);
 

@@ -25,7 +25,8 @@ struct Plan {
   MemoryPlan memory;
   Bytes runtime = 0;  // reserve for what libraries take
 
-  [[nodiscard]] Bytes need(Tier tier) const;  // arena and, on the device, the reserve
+  [[nodiscard]] Bytes need(
+      Tier tier) const;  // arena; on the device with the reserve, on the host with what is pinned
 };
 
 [[nodiscard]] Plan make_plan(Setup setup);

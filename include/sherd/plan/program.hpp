@@ -47,6 +47,10 @@ enum class Role : std::uint8_t {
   report,
   vote_local,
   vote_global,  // the step
+  inputs_host,
+  labels_host,
+  fed_host,
+  verdict_host,  // pinned mirrors, where the step runs on a device
   master,
   moment1,
   moment2,

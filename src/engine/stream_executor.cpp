@@ -1,0 +1,258 @@
+#include "sherd/engine/stream_executor.hpp"
+
+#include <string>
+#include <utility>
+
+#include "engine/entries.hpp"
+#include "sherd/base/errors.hpp"
+
+namespace sherd::engine {
+
+using device::Lane;
+using device::Watcher;
+
+namespace {
+
+constexpr std::size_t ring_size = 4096;      // above twice what a lane's queue holds
+constexpr std::uint32_t warm_up_rounds = 2;  // libraries choose their algorithms in the first
+
+constexpr std::size_t at(Lane lane) { return static_cast<std::size_t>(lane); }
+
+}  // namespace
+
+StreamExecutor::StreamExecutor(Parts parts)
+    : parts_(std::move(parts)),
+      ledger_number_(
+          parts_.ledger.add(entries_of(parts_.scheduled),
+                            static_cast<std::uint32_t>(parts_.scheduled.program.steps.size()))) {
+  const plan::Program& program = parts_.scheduled.program;
+  const std::size_t count = program.steps.size();
+  waits_.resize(count);
+  signals_.resize(count);
+  latest_.resize(count, nullptr);
+  tickets_.resize(count, 0);
+  for (const plan::Wait& wait : parts_.scheduled.waits) {
+    if (program.steps[wait.step].lane == program.steps[wait.on].lane) continue;
+    waits_[wait.step].push_back(wait.on);
+    signals_[wait.on] = true;
+  }
+  for (std::size_t i = 0; i < count; ++i) marks_.emplace_back(parts_.device);
+  for (std::size_t lane = 0; lane < tails_.size(); ++lane) {
+    if (parts_.streams[lane] != nullptr) tails_[lane].emplace(parts_.device);
+  }
+  start_.emplace(parts_.device);
+  for (const plan::Phase& phase : program.phases) phases_.push_back({why_not(phase)});
+  if (!parts_.net_meets_on_host) return;
+  ring_.resize(ring_size);
+  net_ = std::make_unique<device::LaneWorker>(
+      device::name_of(Lane::net), [this](std::uint32_t s, std::uint64_t t) { serve(s, t); },
+      parts_.abort, "rank " + std::to_string(parts_.rank) + ": ");
+}
+
+StreamExecutor::~StreamExecutor() {
+  net_.reset();
+  for (const Recorded& phase : phases_) {
+    if (phase.graph != nullptr) parts_.device.driver->drop(phase.graph);
+  }
+}
+
+std::string StreamExecutor::why_not(const plan::Phase& phase) const {
+  if (parts_.replay == Replay::off) return "recording is off";
+  if (parts_.trace != nullptr) return "a trace times each step";
+  for (std::uint32_t i = phase.first; i < phase.last; ++i) {
+    if (hosted(i)) return "its collectives meet on the host";
+    if (std::string reason = parts_.visitor.varies(i); !reason.empty()) return reason;
+  }
+  return {};
+}
+
+bool StreamExecutor::hosted(std::uint32_t step) const {
+  return parts_.net_meets_on_host && parts_.scheduled.program.steps[step].lane == Lane::net;
+}
+
+device::Stream& StreamExecutor::stream(Lane lane) const { return *parts_.streams[at(lane)]; }
+
+void StreamExecutor::run(std::uint64_t step) try {
+  Moment moment{step, 0};
+  const std::vector<plan::Phase>& phases = parts_.scheduled.program.phases;
+  for (std::size_t p = 0; p < phases.size(); ++p) {
+    for (std::uint32_t round = 0; round < phases[p].repeat; ++round) {
+      play(p, moment);
+      moment.micro += phases[p].turn == plan::Turn::after ? 0U : 1U;
+    }
+  }
+} catch (const CommError&) {
+  if (net_) net_->rethrow();  // a lane's own failure tells more than the abort that it caused
+  throw;
+}
+
+void StreamExecutor::play(std::size_t phase, const Moment& moment) {
+  const plan::Phase& steps = parts_.scheduled.program.phases[phase];
+  Recorded& state = phases_[phase];
+  if (!state.why_not.empty() || ++state.rounds <= warm_up_rounds) {
+    for (std::uint32_t i = steps.first; i < steps.last; ++i) issue(i, moment);
+    return;
+  }
+  replay(phase, moment);
+}
+
+void StreamExecutor::replay(std::size_t phase, const Moment& moment) {
+  const plan::Phase& steps = parts_.scheduled.program.phases[phase];
+  for (std::uint32_t i = steps.first; i < steps.last; ++i) {
+    touch(i);
+    parts_.visitor.prepare(i, moment);
+  }
+  join_lanes();
+  if (phases_[phase].graph == nullptr) record(phase, moment);
+  parts_.device.driver->launch(*phases_[phase].graph, stream(Lane::compute).queue());
+  part_lanes();
+  for (std::uint32_t i = steps.first; i < steps.last; ++i) {
+    latest_[i] = &*tails_[at(Lane::compute)];
+    tickets_[i] = 0;
+  }
+}
+
+// Inside, lanes start behind the recording's own start and end before its end; what came before it
+// is ordered by the launch.
+void StreamExecutor::record(std::size_t phase, const Moment& moment) {
+  const plan::Phase& steps = parts_.scheduled.program.phases[phase];
+  device::Stream& compute = stream(Lane::compute);
+  const std::vector<const device::Ready*> before =
+      std::exchange(latest_, std::vector<const device::Ready*>(latest_.size(), nullptr));
+  parts_.device.driver->begin_recording(compute.queue());
+  recording_ = true;
+  forked_ = {};
+  start_->record(compute, Watcher::queue);
+  for (std::uint32_t i = steps.first; i < steps.last; ++i) {
+    fork(parts_.scheduled.program.steps[i].lane);
+    gate(i);
+    visit(i, moment);
+  }
+  for (std::size_t lane = 0; lane < forked_.size(); ++lane) {
+    if (!forked_[lane]) continue;
+    tails_[lane]->record(*parts_.streams[lane], Watcher::queue);
+    tails_[lane]->gate(compute);
+  }
+  recording_ = false;
+  phases_[phase].graph = parts_.device.driver->end_recording(compute.queue());
+  latest_ = before;
+}
+
+void StreamExecutor::fork(Lane lane) {
+  if (lane == Lane::compute || forked_[at(lane)]) return;
+  start_->gate(stream(lane));
+  forked_[at(lane)] = true;
+}
+
+// The compute stream waits for all others, so that a replay may be put on it.
+void StreamExecutor::join_lanes() {
+  if (net_ && handed_ > 0) net_done_.block(handed_, parts_.abort);
+  for (std::size_t lane = 0; lane < tails_.size(); ++lane) {
+    if (!tails_[lane] || lane == at(Lane::compute)) continue;
+    tails_[lane]->record(*parts_.streams[lane], Watcher::queue);
+    tails_[lane]->gate(stream(Lane::compute));
+  }
+}
+// And the others for the replay.
+void StreamExecutor::part_lanes() {
+  tails_[at(Lane::compute)]->record(stream(Lane::compute), Watcher::queue);
+  for (std::size_t lane = 0; lane < tails_.size(); ++lane) {
+    if (tails_[lane] && lane != at(Lane::compute))
+      tails_[at(Lane::compute)]->gate(*parts_.streams[lane]);
+  }
+}
+
+void StreamExecutor::touch(std::uint32_t step) {
+  for (const plan::Access& access : parts_.scheduled.program.steps[step].accesses) {
+    parts_.ledger.touch(ledger_number_, plan::index_of(access.buffer), access.first + access.size);
+  }
+}
+
+void StreamExecutor::issue(std::uint32_t step, const Moment& moment) {
+  touch(step);
+  parts_.visitor.prepare(step, moment);
+  if (hosted(step)) return hand_over(step, moment);
+  gate(step);
+  visit(step, moment);
+}
+
+void StreamExecutor::gate(std::uint32_t step) {
+  const Lane lane = parts_.scheduled.program.steps[step].lane;
+  for (const std::uint32_t on : waits_[step]) {
+    if (tickets_[on] > 0) {
+      net_done_.block(tickets_[on], parts_.abort);
+    } else if (latest_[on] != nullptr) {
+      latest_[on]->gate(stream(lane));
+    }
+  }
+}
+
+void StreamExecutor::visit(std::uint32_t step, const Moment& moment) {
+  const plan::Step& what = parts_.scheduled.program.steps[step];
+  if (parts_.trace == nullptr) {
+    parts_.visitor.visit(step, moment);
+  } else {
+    Trace& trace = *parts_.trace;
+    TraceEvent event{parts_.scheduled.program.name.c_str(),
+                     step,
+                     what.verb,
+                     what.subject,
+                     what.lane,
+                     trace.tick(),
+                     0,
+                     trace.now(),
+                     {}};
+    parts_.visitor.visit(step, moment);
+    if (!hosted(step)) device::block(stream(what.lane), parts_.abort);
+    event.duration = trace.now() - event.start;
+    event.ended = trace.tick();
+    trace.record(event);
+  }
+  if (hosted(step) || !signals_[step]) return;
+  marks_[step].record(stream(what.lane), Watcher::queue);
+  latest_[step] = &marks_[step];
+}
+
+void StreamExecutor::hand_over(std::uint32_t step, const Moment& moment) {
+  tickets_[step] = ++handed_;
+  Hosted& entry = ring_[handed_ % ring_size];
+  entry.moment = moment;
+  entry.marks.clear();
+  for (const std::uint32_t on : waits_[step]) {
+    if (latest_[on] != nullptr) entry.marks.push_back(latest_[on]);
+  }
+  net_->push(step, handed_);
+}
+
+// A mark is recorded again only by a later turn of its step, which waits for this one.
+void StreamExecutor::serve(std::uint32_t step, std::uint64_t ticket) {
+  const Hosted& entry = ring_[ticket % ring_size];
+  for (const device::Ready* mark : entry.marks) mark->block(parts_.abort);
+  visit(step, entry.moment);
+  device::block(stream(Lane::net), parts_.abort);
+  net_done_.finish(ticket);
+}
+
+void StreamExecutor::drain() {
+  try {
+    if (net_ && handed_ > 0) net_done_.block(handed_, parts_.abort);
+    for (device::Stream* stream : parts_.streams) {
+      if (stream != nullptr) device::block(*stream, parts_.abort, parts_.watch);
+    }
+  } catch (const CommError&) {
+    if (net_) net_->rethrow();
+    throw;
+  }
+}
+
+std::vector<PhaseReport> StreamExecutor::report() const {
+  std::vector<PhaseReport> all;
+  for (std::size_t p = 0; p < phases_.size(); ++p) {
+    const std::string& name = parts_.scheduled.program.phases[p].name;
+    all.push_back(
+        {parts_.scheduled.program.name, name, phases_[p].graph != nullptr, phases_[p].why_not});
+  }
+  return all;
+}
+
+}  // namespace sherd::engine

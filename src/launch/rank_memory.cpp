@@ -1,0 +1,49 @@
+#include "sherd/launch/rank_memory.hpp"
+
+#include <algorithm>
+
+namespace sherd::launch {
+
+using memory::Arena;
+using memory::Tier;
+
+RankMemory::RankMemory(const Validated& run, const plan::Plan& plan, const RankEnvironment& seat) {
+  const auto size = [&](Tier tier) { return plan.memory.arena[static_cast<std::size_t>(tier)]; };
+  const auto at = [&](Tier tier) -> Arena& { return arenas_[static_cast<std::size_t>(tier)]; };
+  if (!run.on_device()) {
+    const int fd = seat.arena_fds.at(static_cast<std::size_t>(seat.rank));
+    at(Tier::device) = Arena::shared(fd, size(Tier::device));
+    peers_ = comm::mapped_arenas(seat.arena_fds);
+    return;
+  }
+  device_ = device::open_device(run.devices().library, run.device_of(seat.rank));
+  device::Driver& driver = *device_->driver;
+  free_at_start_ = driver.info().free;
+  at(Tier::device) = Arena::on(driver, device::Memory::device, size(Tier::device));
+  at(Tier::pinned) = Arena::on(driver, device::Memory::pinned, size(Tier::pinned));
+  net_.emplace(*device_);
+  peers_ = comm::device_arenas(*device_, seat.arena_fds);
+}
+
+RankMemory::Arenas RankMemory::arenas() const {
+  Arenas all;
+  std::transform(arenas_.begin(), arenas_.end(), all.begin(),
+                 [](const Arena& arena) { return arena.bytes(); });
+  return all;
+}
+
+Bytes RankMemory::taken_by_libraries() const {
+  if (!device_) return 0;
+  const Bytes gone = free_at_start_ - std::min(free_at_start_, device_->driver->info().free);
+  return gone - std::min(gone, compute_arena().size());
+}
+
+Bytes free_on_device(const Validated& run, Rank rank) {
+  const int index = run.device_of(rank);
+  Bytes sharing = 0;
+  for (Rank other = 0; other < run->ranks.ranks; ++other)
+    sharing += run.device_of(other) == index ? 1U : 0U;
+  return device::open_device(run.devices().library, index).driver->info().free / sharing;
+}
+
+}  // namespace sherd::launch

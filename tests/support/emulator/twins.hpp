@@ -1,0 +1,52 @@
+#pragma once
+// How a twin of the emulated library reads its arguments, and where it runs.
+#include <utility>
+
+#include "sherd/kernels/interface.hpp"
+#include "support/emulator/memory.hpp"
+#include "support/emulator/queue.hpp"
+
+namespace sherd::emulator {
+
+[[nodiscard]] const kernels::Interface& twins();
+
+/// The same bytes where the CPU may touch them. **Errors** DeviceError: not the device's.
+[[nodiscard]] inline View real(View view) {
+  if (!view || view.numel() == 0) return view;
+  const std::int64_t reach = (view.shape.rows - 1) * view.row_pitch() + view.shape.cols;
+  view.data = Memory::of_process().real(view.data, static_cast<Bytes>(reach) * size_of(view.type));
+  return view;
+}
+[[nodiscard]] inline Grad real(Grad grad) {
+  grad.to = real(grad.to);
+  return grad;
+}
+template <class T>
+[[nodiscard]] T* real(T* at) {
+  if (at == nullptr) return nullptr;
+  const auto* bytes = reinterpret_cast<const std::byte*>(at);
+  return reinterpret_cast<T*>(Memory::of_process().real(bytes, sizeof(T)));
+}
+
+template <class Kernel>
+void put(StreamRef stream, Kernel kernel) {
+  stream.queue().put_kernel(std::move(kernel));
+}
+
+/// Scratch of the CPU's size; what the caller gave is spoiled, as a device may.
+[[nodiscard]] inline View room(Hands& hands, Bytes size, View given) {
+  if (given) std::fill_n(real(given).data, std::min<Bytes>(given.bytes(), 4096), std::byte{0xff});
+  if (size == 0) return {};
+  return {hands.room(size), {1, static_cast<std::int64_t>(size)}, DType::u8};
+}
+
+/// Products, losses and whatever else needs rows staged or scratch of another size.
+void matmul(const kernels::MatmulArgs& args, StreamRef stream);
+void bias_gradient(const kernels::BiasGradientArgs& args, StreamRef stream);
+void cross_entropy(const kernels::CrossEntropyArgs& args, StreamRef stream);
+void attention(const kernels::AttentionArgs& args, StreamRef stream);
+void attention_backward(const kernels::AttentionBackwardArgs& args, StreamRef stream);
+void layer_norm_backward(const kernels::LayerNormBackwardArgs& args, StreamRef stream);
+void embedding_backward(const kernels::EmbeddingBackwardArgs& args, StreamRef stream);
+
+}  // namespace sherd::emulator
