@@ -172,7 +172,7 @@ recorded() {
 build_phase() {
   local began=$SECONDS targets=() generator=()
   if command -v ninja >/dev/null && [[ ! -f $build/Makefile ]]; then generator=(-G Ninja); fi
-  local flags=(-DCMAKE_BUILD_TYPE=Release -DSHERD_BENCH=OFF -DSHERD_EXAMPLES=OFF
+  local flags=(-DCMAKE_BUILD_TYPE=Release -DSHERD_CUDA=ON -DSHERD_BENCH=OFF -DSHERD_EXAMPLES=OFF
     "-DCMAKE_CUDA_ARCHITECTURES=$architecture" "-DCMAKE_PREFIX_PATH=$(IFS=';' && printf '%s' "${prefixes[*]}")")
   if [[ -n $deps && -d $deps/cudnn_frontend ]]; then
     flags+=("-DCUDNN_FRONTEND_INCLUDE_DIR=$deps/cudnn_frontend/include")

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 STATUSES = ("passed", "failed", "skipped", "not_run")
-# Largest |gpu - cpu| / |cpu| of a loss within five steps: some hundred unit round-offs of the type,
+# Largest |gpu - cpu| / |cpu| of a loss within five steps: a thousand unit round-offs of fp32, a few of the others,
 # since sums run in another order; chosen before any device was seen.
 LOSS_TOLERANCE = {"fp32": 1e-4, "bf16": 5e-3, "fp16": 2e-3}
 # Device memory that may come into use after step 2, in bytes.

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """The host half of gpu_check: what judges results, on recorded output, and the script's own course
-with programs that only speak as the real ones do. With --sherd FILE the small runs are real, on the CPU."""
+with programs that only speak as the real ones do. With --sherd FILE and --library FILE the small runs are
+real, on the emulated device."""
 import copy
 import json
 import os
@@ -19,7 +20,7 @@ import gpu_check  # noqa: E402
 import gpu_check_rows as rows  # noqa: E402
 
 FIXTURES = HERE / "fixtures"
-SHERD = None
+GIVEN = {}
 
 
 def status_of(found):
@@ -254,23 +255,24 @@ class Course(unittest.TestCase):
 
 
 class RealRuns(unittest.TestCase):
-    def test_small_runs_on_the_cpu_agree_with_themselves(self):
-        if SHERD is None:
-            self.skipTest("no --sherd")
+    def test_small_runs_on_the_emulated_device_agree_with_the_cpu(self):
+        if "sherd" not in GIVEN or "library" not in GIVEN:
+            self.skipTest("no --sherd and --library")
+        os.environ["SHERD_DEVICE_LIBRARY"] = str(GIVEN["library"])
         with tempfile.TemporaryDirectory() as folder:
             build = Path(folder)
-            (build / "sherd").symlink_to(SHERD)
-            options = gpu_check.argparse.Namespace(build=build, device="cpu", quick=True, budget=100)
+            options = gpu_check.argparse.Namespace(build=build, device="cuda:0", quick=True, budget=150)
             check = gpu_check.Check(options, gpu_check.Results(build, build))
-            check.sherd = SHERD
+            check.sherd = GIVEN["sherd"]
             for precision in ("fp32", "fp16"):
                 check.group(2, precision)
             found = status_of(check.results.rows.values())
             self.assertEqual(len(found), 10)
-            self.assertNotIn("failed", found.values(), check.results.rows)
+            self.assertEqual(set(found.values()), {"passed"}, check.results.rows)
 
 
 if __name__ == "__main__":
-    if "--sherd" in sys.argv:
-        SHERD = Path(sys.argv[sys.argv.index("--sherd") + 1]).resolve()
-    unittest.main(argv=[sys.argv[0], *(["-v"] if "-v" in sys.argv else [])])
+    for flag in ("sherd", "library"):
+        if f"--{flag}" in sys.argv:
+            GIVEN[flag] = Path(sys.argv[sys.argv.index(f"--{flag}") + 1]).resolve()
+    unittest.main(argv=sys.argv[:1])
