@@ -148,6 +148,15 @@ link_package_files
 LD_LIBRARY_PATH=$(IFS=: && printf '%s' "${libraries[*]}")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 export LD_LIBRARY_PATH PATH
 
+# Logs go beside the results: the machine may be gone when somebody asks.
+# shellcheck disable=SC2317  # the trap calls it
+keep_logs() {
+  mkdir -p "$out"
+  (cd "$build" && find . -maxdepth 2 -name '*.log' -size -8M -print0 |
+    tar -czf "$out/logs.tar.gz" --null -T - 2>/dev/null) || true
+}
+trap keep_logs EXIT
+
 check=(python3 -B "$root/scripts/gpu_check.py")
 common=(--build "$build" --out "$out" --deps "$deps" --gpu "$gpu")
 # recorded NAME SECONDS command…: runs it within SECONDS, its log in build/gpu, its end as a row.
