@@ -36,7 +36,7 @@ trap 'status=$?; printf "sherd: failed with exit code %d: %s\n" "$status" "$BASH
 
 configure() {
   local launcher=()
-  if command -v ccache >/dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache); fi
+  if command -v ccache >/dev/null; then launcher=(-DCMAKE_{CXX,CUDA}_COMPILER_LAUNCHER=ccache); fi
   (cd "$root" && cmake --preset "$1" "${launcher[@]}")
 }
 

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
@@ -66,8 +67,12 @@ int be_rank(const launch::Validated& run, const std::function<launch::Job()>& ma
     return code;
   } catch (const std::exception& error) {
     const int code = exit_code(error);
-    // A peer's failure has its cause in the control block already; this keeps it.
-    control->fail(seat.rank, code, error.what());
+    const std::string_view text = error.what();
+    const std::size_t first = std::min(text.find('\n'), text.size());
+    // A peer's failure has its cause in the control block already; this keeps it. A cause is one
+    // sentence, so what follows it, such as flags that fit, is said here.
+    const bool won = control->fail(seat.rank, code, text.substr(0, first));
+    if (won && first < text.size()) log::error(text.substr(first + 1));
     return code;
   }
 }

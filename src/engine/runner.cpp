@@ -172,7 +172,12 @@ void Runner::reduce(const Step& step, Bound& bound, const Moment& moment) {
   call.first = layout.global_index(step.subject) + layout.shard(step.subject, rank_).first;
   if (parts_.engine.reduce_order == plan::ReduceOrder::canonical)
     call.order = kernels::FoldOrder::left;
-  parts_.engine.comm.reduce_scatter(call, {bound.label, step.subject});
+  if (step.group != plan::Group::none)
+    return parts_.engine.comm.reduce_scatter(call, {bound.label, step.subject});
+  // Alone, the sum over ranks is this rank's own term.
+  const std::byte* own = bound.full.data;
+  kernels::fold({{&own, 1}, call.shard, call.mode, call.order, call.round, call.first},
+                parts_.compute);
 }
 
 void Runner::norm(const Step& step, Bound& bound) {

@@ -36,7 +36,11 @@ StreamExecutor::StreamExecutor(Parts parts)
     waits_[wait.step].push_back(wait.on);
     signals_[wait.on] = true;
   }
-  for (std::size_t i = 0; i < count; ++i) marks_.emplace_back(parts_.device);
+  for (const plan::Step& step : program.steps) {
+    expects(parts_.streams[at(step.lane)] != nullptr,
+            "StreamExecutor: got no stream for lane " + std::string(device::name_of(step.lane)));
+    marks_.emplace_back(parts_.device);
+  }
   for (std::size_t lane = 0; lane < tails_.size(); ++lane) {
     if (parts_.streams[lane] != nullptr) tails_[lane].emplace(parts_.device);
   }

@@ -7,16 +7,16 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/attention_reference.hpp"
 #include "kernels/tensor.hpp"
 #include "sherd/base/errors.hpp"
 
 using namespace sherd;
 using kernels::AttentionShape;
+using test::Matrix;
 using test::Tensor;
 
 namespace {
-
-using Matrix = std::vector<double>;  // row-major, the columns are known from the shape
 
 Matrix values(const Tensor& x) {
   const std::int64_t count = x.view().numel();
@@ -24,89 +24,6 @@ Matrix values(const Tensor& x) {
   for (std::int64_t i = 0; i < count; ++i) all[static_cast<std::size_t>(i)] = x.at(0, i);
   return all;
 }
-
-/// Attention with the whole score matrix, in fp64, straight from the definition.
-struct Reference {
-  AttentionShape shape;
-  Matrix qkv;
-
-  [[nodiscard]] double part(int which, std::int64_t row, std::int64_t col) const {
-    return qkv[static_cast<std::size_t>(row * 3 * shape.width() + which * shape.width() + col)];
-  }
-  [[nodiscard]] double score(std::int64_t query, std::int64_t key, std::int64_t col) const {
-    double sum = 0;
-    for (std::int64_t c = 0; c < shape.head_dim; ++c) {
-      sum += part(0, query, col + c) * part(1, key, col + c);
-    }
-    return sum / std::sqrt(static_cast<double>(shape.head_dim));
-  }
-  /// Weights of one query over the keys from the start of its sequence to itself; returns lse.
-  double weights(std::int64_t first, std::int64_t query, std::int64_t col, Matrix& p) const {
-    p.clear();
-    for (std::int64_t key = first; key <= query; ++key) p.push_back(score(query, key, col));
-    const double most = *std::max_element(p.begin(), p.end());
-    double sum = 0;
-    for (double& x : p) sum += x = std::exp(x - most);
-    for (double& x : p) x /= sum;
-    return most + std::log(sum);
-  }
-  template <class Visit>  // visit(first row of the sequence, query row, column of the head, lse
-                          // row)
-  void each(Visit visit) const {
-    for (std::int64_t s = 0; s < shape.sequences; ++s) {
-      for (std::int64_t h = 0; h < shape.heads; ++h) {
-        for (std::int64_t i = 0; i < shape.length; ++i) {
-          visit(s * shape.length, s * shape.length + i, h * shape.head_dim, s * shape.heads + h);
-        }
-      }
-    }
-  }
-  void forward(Matrix& out, Matrix& lse) const {
-    out.assign(static_cast<std::size_t>(shape.sequences * shape.length * shape.width()), 0);
-    lse.assign(static_cast<std::size_t>(shape.sequences * shape.heads * shape.length), 0);
-    Matrix p;
-    each([&](std::int64_t first, std::int64_t row, std::int64_t col, std::int64_t head) {
-      const double sum = weights(first, row, col, p);
-      lse[static_cast<std::size_t>(head * shape.length + row - first)] = sum;
-      for (std::int64_t key = first; key <= row; ++key) {
-        for (std::int64_t c = 0; c < shape.head_dim; ++c) {
-          out[static_cast<std::size_t>(row * shape.width() + col + c)] +=
-              p[static_cast<std::size_t>(key - first)] * part(2, key, col + c);
-        }
-      }
-    });
-  }
-  [[nodiscard]] Matrix backward(const Matrix& d_out) const {
-    Matrix d_qkv(qkv.size(), 0), p;
-    const double scale = 1 / std::sqrt(static_cast<double>(shape.head_dim));
-    const auto at = [&](int which, std::int64_t row, std::int64_t col) -> double& {
-      return d_qkv[static_cast<std::size_t>(row * 3 * shape.width() + which * shape.width() + col)];
-    };
-    each([&](std::int64_t first, std::int64_t row, std::int64_t col, std::int64_t) {
-      weights(first, row, col, p);
-      const double* d_row = d_out.data() + row * shape.width() + col;
-      Matrix d_p(p.size(), 0);
-      double mean = 0;
-      for (std::int64_t key = first; key <= row; ++key) {
-        const auto j = static_cast<std::size_t>(key - first);
-        for (std::int64_t c = 0; c < shape.head_dim; ++c) {
-          d_p[j] += d_row[c] * part(2, key, col + c);
-          at(2, key, col + c) += p[j] * d_row[c];
-        }
-        mean += p[j] * d_p[j];
-      }
-      for (std::int64_t key = first; key <= row; ++key) {
-        const auto j = static_cast<std::size_t>(key - first);
-        const double d_score = p[j] * (d_p[j] - mean) * scale;
-        for (std::int64_t c = 0; c < shape.head_dim; ++c) {
-          at(0, row, col + c) += d_score * part(1, key, col + c);
-          at(1, key, col + c) += d_score * part(0, row, col + c);
-        }
-      }
-    });
-    return d_qkv;
-  }
-};
 
 struct Run {
   Run(const AttentionShape& of, DType type)
@@ -130,7 +47,7 @@ struct Run {
         stream);
   }
   static Tensor room(Bytes bytes) { return {{1, static_cast<std::int64_t>(bytes)}, DType::u8, 0}; }
-  [[nodiscard]] Reference reference() const { return {shape, values(qkv)}; }
+  [[nodiscard]] test::AttentionReference reference() const { return {shape, values(qkv)}; }
 
   AttentionShape shape;
   Tensor qkv, out, lse, d_out, d_qkv;
@@ -189,7 +106,7 @@ TEST_CASE("attention backward agrees with finite differences of the definition")
   run.forward(1);
   run.backward(1);
   const Matrix weight = values(run.d_out);
-  Reference reference = run.reference();
+  test::AttentionReference reference = run.reference();
   const auto loss = [&] {
     Matrix out, lse;
     reference.forward(out, lse);

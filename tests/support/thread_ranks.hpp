@@ -12,6 +12,7 @@
 #include "sherd/base/errors.hpp"
 #include "sherd/comm/local.hpp"
 #include "sherd/engine/engine.hpp"
+#include "sherd/launch/devices.hpp"
 #include "sherd/launch/job.hpp"
 #include "sherd/memory/arena.hpp"
 
@@ -25,7 +26,9 @@ struct ThreadRun {
   std::function<void(plan::Plan&, Rank)> adjust{};  // between planning and start
   std::function<Comm(Comm, const comm::ControlBlock&)> wrap{};
   bool traced = false;
-  Bytes slack = 0;  // of each arena, beyond the plan
+  Bytes slack = 0;              // of each arena, beyond the plan
+  std::string device_library{};  // all ranks share its first device; none: the CPU
+  engine::Replay replay = engine::Replay::where_it_can;
 };
 
 /// One rank while it lives.
@@ -50,7 +53,7 @@ struct Ending {
 /// end.
 class ThreadRanks {
  public:
-  explicit ThreadRanks(const ThreadRun& run) : run_(run), validated_(launch::resolve(run.config)) {
+  explicit ThreadRanks(const ThreadRun& run) : run_(run), validated_(resolved(run)) {
     for (Rank rank = 0; rank < world(); ++rank) {
       jobs_.push_back(run.job(rank));
       prepared_.push_back(launch::prepare(validated_, jobs_.back(), rank));
@@ -65,9 +68,7 @@ class ThreadRanks {
   /// `play` on each rank's thread; an exception fails the run, as a rank process does.
   Ending each(const std::function<void(Rank, comm::ControlBlock&)>& play) {
     const comm::ControlMapping control = comm::ControlBlock::create(world());
-    arenas_.clear();  // an engine starts in zeroed memory
-    for (const launch::Prepared& prepared : prepared_)
-      arenas_.push_back(memory::Arena::anonymous(prepared.plan.memory.arena[0] + run_.slack));
+    take_arenas();
     Ending ending{std::vector<std::exception_ptr>(at(world())), {}};
     const auto guarded = [&](Rank rank) {
       try {
@@ -91,7 +92,7 @@ class ThreadRanks {
       const std::chrono::duration<double> timeout(validated_->ranks.timeout);
       ThreadRun::Comm comm =
           comm::local({&control, rank, arena(rank), peers,
-                       std::chrono::duration_cast<std::chrono::nanoseconds>(timeout)});
+                       std::chrono::duration_cast<std::chrono::nanoseconds>(timeout), net(rank)});
       if (run_.wrap) comm = run_.wrap(std::move(comm), control);
       engine::Trace trace;
       engine::Engine engine(parts(rank, *comm, control, trace));
@@ -109,6 +110,40 @@ class ThreadRanks {
  private:
   static std::size_t at(int index) { return static_cast<std::size_t>(index); }
 
+  static launch::Validated resolved(const ThreadRun& run) {
+    if (run.device_library.empty()) return launch::resolve(run.config);
+    launch::RunConfig config = run.config;
+    config.ranks.device = "cuda:0";
+    config.ranks.backend = comm::Backend::local;
+    return launch::resolve(config, launch::Purpose::train,
+                           launch::find_devices(config.ranks.device, run.device_library));
+  }
+
+  // An engine starts in zeroed memory.
+  void take_arenas() {
+    nets_.clear();
+    arenas_.clear();
+    pinned_.clear();
+    devices_.clear();
+    for (const launch::Prepared& prepared : prepared_) {
+      const Bytes size = prepared.plan.memory.arena[0] + run_.slack;
+      if (run_.device_library.empty()) {
+        arenas_.push_back(memory::Arena::anonymous(size));
+        continue;
+      }
+      devices_.push_back(
+          std::make_unique<device::OpenDevice>(device::open_device(run_.device_library, 0)));
+      device::Driver& driver = *devices_.back()->driver;
+      arenas_.push_back(memory::Arena::on(driver, device::Memory::device, size));
+      pinned_.push_back(memory::Arena::on(driver, device::Memory::pinned,
+                                          prepared.plan.memory.arena[1]));
+      nets_.push_back(std::make_unique<device::Stream>(*devices_.back()));
+    }
+  }
+  [[nodiscard]] device::Stream* net(Rank rank) const {
+    return nets_.empty() ? nullptr : nets_[at(rank)].get();
+  }
+
   engine::EngineParts parts(Rank rank, comm::Communicator& comm, comm::ControlBlock& control,
                             engine::Trace& trace) {
     const launch::Job& job = jobs_[at(rank)];
@@ -119,6 +154,12 @@ class ThreadRanks {
                               .abort = control.abort,
                               .train = *job.train};
     parts.arenas[0] = arena(rank);
+    if (!devices_.empty()) {
+      parts.arenas[1] = pinned_[at(rank)].bytes();
+      parts.device = devices_[at(rank)].get();
+      parts.net = net(rank);
+      parts.replay = run_.replay;
+    }
     parts.validate = job.validate.get();
     parts.precision = validated_->precision;
     parts.optimizer = validated_->optimizer;
@@ -135,7 +176,9 @@ class ThreadRanks {
   launch::Validated validated_;
   std::vector<launch::Job> jobs_;
   std::vector<launch::Prepared> prepared_;
-  std::vector<memory::Arena> arenas_;
+  std::vector<std::unique_ptr<device::OpenDevice>> devices_;  // by rank; none: the CPU
+  std::vector<memory::Arena> arenas_, pinned_;
+  std::vector<std::unique_ptr<device::Stream>> nets_;
 };
 
 /// Rethrows what a rank threw by itself; failing that, what it heard of a peer.

@@ -19,6 +19,7 @@ constexpr Bytes page = 4096;
 struct Named {
   pid_t process = 0;
   int fd = -1;
+  ino_t file = 0;  // the number may be another file's by now
 };
 static_assert(sizeof(Named) <= sizeof(device::PeerHandle));
 
@@ -90,7 +91,9 @@ device::PeerHandle Memory::name_for_peers(const std::byte* allocation) const {
   const auto* found = find(allocation);
   if (found == nullptr || found->first != allocation || found->second.pinned)
     throw DeviceError("emulated: name_for_peers: not the start of a device allocation");
-  const Named name{getpid(), found->second.fd};
+  struct stat status {};
+  fstat(found->second.fd, &status);
+  const Named name{getpid(), found->second.fd, status.st_ino};
   device::PeerHandle handle{};
   std::memcpy(handle.data(), &name, sizeof name);
   return handle;
@@ -103,9 +106,10 @@ std::byte* Memory::open_peer(const device::PeerHandle& handle) {
       "/proc/" + std::to_string(name.process) + "/fd/" + std::to_string(name.fd);
   const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
   struct stat status {};
-  if (fd < 0 || fstat(fd, &status) != 0)
-    throw CommError("emulated: cannot open a peer's device memory: " +
-                    std::string(std::strerror(errno)));
+  if (fd < 0 || fstat(fd, &status) != 0 || status.st_ino != name.file) {
+    if (fd >= 0) close(fd);
+    throw CommError("emulated: a peer's device memory cannot be opened: its owner let it go");
+  }
   const std::unique_lock lock(mutex_);
   return map({.size = static_cast<Bytes>(status.st_size), .fd = fd});
 }
