@@ -128,7 +128,7 @@ std::vector<Row> in_process(const std::vector<RunShape>& shapes, const BenchOpti
     Row row = row_of(shapes[i], times[i], products.flops(), bound);
     row.wrong = wrong[i];
     add_breakdown(*rigs[i], row);
-    row.extra.emplace_back("model_seconds", plan::simulate(rigs[i]->plan().train, machine).seconds);
+    row.extra.emplace_back("model_seconds", plan::simulate(rigs[i]->plan(), machine).seconds);
     rows.push_back(std::move(row));
   }
   return rows;

@@ -56,7 +56,8 @@ std::string plan_text(const launch::Validated& run, const launch::Job& job,
   const plan::Plan& plan = prepared.plan;
   const plan::ByUse persistent = plan::persistent_bytes(plan.train.program);
   const plan::Wire wire = plan::wire_bytes(plan.train.program, plan.setup.world());
-  const plan::Estimate estimate = plan::simulate(plan.train, plan::Machine{});
+  const plan::Machine machine = plan::machine_of(plan.setup.model.target);
+  const plan::Estimate estimate = plan::simulate(plan, machine);
   std::string text = fmt::format(
       "stage {}, {} rank{}, {} bucket{}, {} steps in the program, {} waits\n",
       run->sharding.zero_stage, plan.setup.world(), plan.setup.world() == 1 ? "" : "s",
@@ -77,7 +78,8 @@ std::string plan_text(const launch::Validated& run, const launch::Job& job,
       fmt::format("wire bytes a rank and step: all-gather {}, reduce-scatter {}, all-reduce {}\n",
                   wire.all_gather, wire.reduce_scatter, wire.all_reduce);
   text +=
-      fmt::format("step time: about {:.3g} s by the cost model (not measured)\n", estimate.seconds);
+      fmt::format("step time: about {:.3g} s by the cost model (not measured), rates of {} ({})\n",
+                  estimate.seconds, machine.name, plan::kind_of_rates(machine));
   return text + against_lower_stage(run, job, prepared);
 }
 
@@ -86,7 +88,7 @@ std::string plan_json(const launch::Validated& run, const launch::Job& job,
   const plan::Plan& plan = prepared.plan;
   const plan::ByUse persistent = plan::persistent_bytes(plan.train.program);
   const plan::Wire wire = plan::wire_bytes(plan.train.program, plan.setup.world());
-  const plan::Estimate estimate = plan::simulate(plan.train, plan::Machine{});
+  const plan::Estimate estimate = plan::simulate(plan, plan::machine_of(plan.setup.model.target));
   const std::string key =
       launch::numerics_key(prepared, *launch::first_weights(run, job, plan.setup.model));
   return fmt::format(

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "plan/toy_model.hpp"
+#include "sherd/plan/reserve.hpp"
 
 namespace sherd {
 namespace {
@@ -15,6 +16,7 @@ using plan::Role;
 using plan::Verb;
 
 constexpr plan::Machine slow{10, 10, 100, 1};  // FLOP/s, bytes/s, net bytes/s, net latency
+constexpr plan::Pace alone{};                  // fp32, lanes at once
 
 // gather 1 + 1000/100 = 11 s; feed 60/10 = 6 s; forward max(500/10, 160/10) = 50 s;
 // update 2 * 100/10 = 20 s.
@@ -61,7 +63,7 @@ double busy(const plan::Estimate& e, Lane lane) { return e.busy[static_cast<std:
 TEST_CASE("a step's seconds are what a hand computes") {
   plan::Scheduled s = by_hand();
   s.waits = {{2, 0}, {0, 3}};  // forward on gather, next step's gather on update
-  const plan::Estimate e = plan::simulate(s, slow);
+  const plan::Estimate e = plan::simulate(s, slow, alone);
   CHECK(e.seconds == doctest::Approx(11 + 50 + 20));
   CHECK(busy(e, Lane::compute) == doctest::Approx(6 + 50 + 20));
   CHECK(busy(e, Lane::net) == doctest::Approx(11));
@@ -70,7 +72,7 @@ TEST_CASE("a step's seconds are what a hand computes") {
 TEST_CASE("a gather that waits for nothing hides under the step before it") {
   plan::Scheduled s = by_hand();
   s.waits = {{2, 0}};
-  CHECK(plan::simulate(s, slow).seconds == doctest::Approx(6 + 50 + 20));
+  CHECK(plan::simulate(s, slow, alone).seconds == doctest::Approx(6 + 50 + 20));
 }
 
 TEST_CASE("a repeated phase costs its repeats") {
@@ -78,8 +80,8 @@ TEST_CASE("a repeated phase costs its repeats") {
   s.waits = {{2, 0}, {0, 2}};  // each gather behind the forward before it
   s.program.phases[0].repeat = 3;
   // The first gather of a step hides under the update and the feed.
-  CHECK(plan::simulate(s, slow).seconds == doctest::Approx(20 + 6 + 50 + 2 * (11 + 50)));
-  CHECK(busy(plan::simulate(s, slow), Lane::net) == doctest::Approx(33));
+  CHECK(plan::simulate(s, slow, alone).seconds == doctest::Approx(20 + 6 + 50 + 2 * (11 + 50)));
+  CHECK(busy(plan::simulate(s, slow, alone), Lane::net) == doctest::Approx(33));
 }
 
 TEST_CASE("overlap never makes a modelled step slower") {
@@ -93,8 +95,8 @@ TEST_CASE("overlap never makes a modelled step slower") {
       const plan::Plan off = plan::make_plan(toy::setup(c));
       c.overlap = true;
       const plan::Plan on = plan::make_plan(toy::setup(c));
-      const double without = plan::simulate(off.train, machine).seconds;
-      const double with = plan::simulate(on.train, machine).seconds;
+      const double without = plan::simulate(off, machine).seconds;
+      const double with = plan::simulate(on, machine).seconds;
       CHECK(with <= without * (1 + 1e-9));
       faster += with < without * (1 - 1e-9) ? 1 : 0;
     }
@@ -106,7 +108,7 @@ TEST_CASE("a modelled step is at least its busiest lane and at most all lanes in
   for (std::size_t number = 0; number < toy::cases; number += 31) {
     const toy::Case c = toy::numbered(number);
     INFO(toy::describe(c));
-    const plan::Estimate e = plan::simulate(plan::make_plan(toy::setup(c)).train, {});
+    const plan::Estimate e = plan::simulate(plan::make_plan(toy::setup(c)), {});
     double most = 0, sum = 0;
     for (const double lane : e.busy) {
       most = std::max(most, lane);
@@ -115,6 +117,82 @@ TEST_CASE("a modelled step is at least its busiest lane and at most all lanes in
     CHECK(e.seconds >= most * (1 - 1e-9));
     CHECK(e.seconds <= sum * (1 + 1e-9));
   }
+}
+
+TEST_CASE("without overlap a step is the sum of its lanes") {
+  plan::Scheduled s = by_hand();
+  s.waits = {{2, 0}};
+  const plan::Estimate e = plan::simulate(s, slow, {DType::f32, plan::Overlap::off});
+  CHECK(e.seconds == doctest::Approx(11 + 6 + 50 + 20));
+  CHECK(busy(e, Lane::net) == doctest::Approx(11));
+  for (std::size_t number = 0; number < toy::cases; number += 31) {
+    toy::Case c = toy::numbered(number);
+    c.overlap = false;
+    INFO(toy::describe(c));
+    const plan::Estimate off = plan::simulate(plan::make_plan(toy::setup(c)), {});
+    double sum = 0;
+    for (const double lane : off.busy) sum += lane;
+    CHECK(off.seconds == doctest::Approx(sum));
+  }
+}
+
+TEST_CASE("products run at the rate of their operands' type") {
+  plan::Machine machine = slow;
+  const plan::Scheduled s = by_hand();
+  const auto products = [&](DType compute) {
+    const plan::Estimate e = plan::simulate(s, machine, {compute, plan::Overlap::on});
+    return busy(e, Lane::compute) - 6 - 20;
+  };
+  CHECK(products(DType::bf16) == doctest::Approx(50));  // no rate of its own: as fp32
+  machine.half_flops = 25;
+  CHECK(products(DType::f32) == doctest::Approx(50));
+  CHECK(products(DType::bf16) == doctest::Approx(500.0 / 25));
+  CHECK(products(DType::f16) == doctest::Approx(500.0 / 25));
+  machine.half_flops = 1000;  // now bound by the bytes it touches
+  CHECK(products(DType::bf16) == doctest::Approx(160.0 / 10));
+}
+
+TEST_CASE("a copy to the host runs at the host link's rate") {
+  plan::Scheduled s = by_hand();
+  s.program.steps[3].verb = Verb::evict;
+  s.program.steps[3].lane = Lane::down;
+  plan::Machine machine = slow;
+  CHECK(busy(plan::simulate(s, machine, alone), Lane::down) == doctest::Approx(20));
+  machine.host_bandwidth = 5;
+  CHECK(busy(plan::simulate(s, machine, alone), Lane::down) == doctest::Approx(40));
+}
+
+TEST_CASE("the overlap and the type a plan is simulated with are its setup's") {
+  toy::Case c;
+  c.precision = optim::Precision::bf16;
+  CHECK(plan::pace_of(toy::setup(c)).compute == DType::bf16);
+  CHECK(plan::pace_of(toy::setup(c)).overlap == plan::Overlap::on);
+  c.overlap = false;
+  CHECK(plan::pace_of(toy::setup(c)).overlap == plan::Overlap::off);
+}
+
+TEST_CASE("a machine has a name, and its rates a source") {
+  for (const char* name : {"cpu", "h200"}) {
+    const plan::Machine machine = plan::machine(name);
+    CHECK(machine.name == name);
+    CHECK(!machine.source.empty());
+    CHECK(machine.flops > 0);
+    CHECK(machine.memory_bandwidth > 0);
+    CHECK(machine.net_bandwidth > 0);
+  }
+  CHECK(plan::kind_of_rates(plan::machine("cpu")) == "measured");
+  CHECK(plan::kind_of_rates(plan::machine("h200")) == "published peaks");
+  CHECK(plan::machine("h200").product_flops(DType::bf16) == 989.4e12);
+  CHECK(plan::machine("h200").product_flops(DType::f32) == 67e12);
+  CHECK(plan::machine_of({DeviceKind::cuda, DType::bf16, 1}).name == "h200");
+  CHECK(plan::machine_of({DeviceKind::cpu, DType::bf16, 1}).name == "cpu");
+  CHECK_THROWS_AS((void)plan::machine("h100"), UsageError);
+}
+
+TEST_CASE("the reserve of a GPU is declared and not per thread") {
+  const Target one{DeviceKind::cuda, DType::bf16, 1}, many{DeviceKind::cuda, DType::bf16, 16};
+  CHECK(plan::runtime_reserve(one) == 1536 * mib);
+  CHECK(plan::runtime_reserve(one) == plan::runtime_reserve(many));
 }
 
 }  // namespace sherd
