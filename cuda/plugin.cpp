@@ -1,8 +1,8 @@
 // What the program finds in this library: a version and four tables.
+#include "cuda/comm/nccl.hpp"
 #include "cuda/device/driver.hpp"
 #include "cuda/kernels/twins.hpp"
 #include "cuda/optim/decide.hpp"
-#include "sherd/comm/interface.hpp"
 #include "sherd/device/library.hpp"
 #include "sherd/optim/interface.hpp"
 
@@ -11,7 +11,7 @@ namespace {
 
 constexpr int version = device::interface_version;
 
-constexpr device::Interface devices{.count = count_devices, .open = open_device};
+constexpr device::Interface devices{.count = count_devices, .name = name_device, .open = open_device};
 
 constexpr kernels::Interface twins{.attention = attention,
                                    .attention_backward = attention_backward,
@@ -41,8 +41,6 @@ constexpr kernels::Interface twins{.attention = attention,
 
 constexpr optim::Interface verdicts{.decide = decide, .report = report};
 
-constexpr comm::Interface links{.nccl = nullptr, .why_no_nccl = nullptr};
-
 }  // namespace
 }  // namespace sherd::cuda
 
@@ -53,5 +51,5 @@ extern "C" {
 [[gnu::visibility("default")]] const void* sherd_device() { return &sherd::cuda::devices; }
 [[gnu::visibility("default")]] const void* sherd_kernels() { return &sherd::cuda::twins; }
 [[gnu::visibility("default")]] const void* sherd_optim() { return &sherd::cuda::verdicts; }
-[[gnu::visibility("default")]] const void* sherd_comm() { return &sherd::cuda::links; }
+[[gnu::visibility("default")]] const void* sherd_comm() { return &sherd::comm::nccl_interface(); }
 }

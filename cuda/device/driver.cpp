@@ -224,6 +224,8 @@ int count_devices() {
   throw DeviceError(why_unusable(status));
 }
 
+std::string name_device(int index) { return properties_of(index).name; }
+
 std::unique_ptr<device::Driver> open_device(int index) {
   auto driver = std::make_unique<CudaDriver>(index);
   const cudaError_t status = find_code();
