@@ -31,10 +31,16 @@ class HostDriver final : public device::Driver {
   void drop(device::Graph*) noexcept override {}
 };
 
+inline std::unique_ptr<device::OpenDevice> open_host() {
+  auto open = std::make_unique<device::OpenDevice>();
+  open->driver = std::make_unique<HostDriver>();
+  return open;
+}
+
 /// The two streams of a comparison: the kernels' own, and the CPU's.
 struct Streams {
-  device::OpenDevice open{.library = {}, .driver = std::make_unique<HostDriver>()};
-  device::Stream device{open}, cpu{1};
+  std::unique_ptr<device::OpenDevice> open = open_host();  // on the heap: g++ 12 doubts a local one
+  device::Stream device{*open}, cpu{1};
 };
 
 /// `count` elements from `first` on.
