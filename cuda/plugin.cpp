@@ -11,7 +11,8 @@ namespace {
 
 constexpr int version = device::interface_version;
 
-constexpr device::Interface devices{.count = count_devices, .name = name_device, .open = open_device};
+constexpr device::Interface devices{
+    .count = count_devices, .name = name_device, .open = open_device};
 
 constexpr kernels::Interface twins{.attention = attention,
                                    .attention_backward = attention_backward,

@@ -97,8 +97,8 @@ std::int64_t wrong_columns(const Operands& o, StreamRef stream) {
 std::vector<Row> norm_rows(const BenchOptions& options, StreamRef stream) {
   const std::int64_t rows = options.quick ? 512 : 8192;
   const double bytes = 4 * static_cast<double>(rows * cols);
-  const Shape scratch{1,
-                      static_cast<std::int64_t>(kernels::layer_norm_backward_scratch(rows, cols, {}))};
+  const Shape scratch{
+      1, static_cast<std::int64_t>(kernels::layer_norm_backward_scratch(rows, cols, {}))};
   Buffers buffers(4 * Buffers::cost({rows, cols}, DType::f32) +
                   4 * Buffers::cost({1, cols}, DType::f32) +
                   2 * Buffers::cost({rows, 1}, DType::f32) + Buffers::cost(scratch, DType::u8));

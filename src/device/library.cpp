@@ -15,8 +15,7 @@ std::string loader_says() {
 const void* table(const Library& library, const char* name, const std::string& path) {
   using Function = const void* (*)();
   const auto function = reinterpret_cast<Function>(dlsym(library.handle.get(), name));
-  if (function == nullptr)
-    throw DeviceError(path + " is no device library: it lacks " + name);
+  if (function == nullptr) throw DeviceError(path + " is no device library: it lacks " + name);
   return function();
 }
 

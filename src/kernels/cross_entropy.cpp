@@ -17,7 +17,8 @@ void cross_entropy(const CrossEntropyArgs& args, StreamRef stream) {
                              args.d_logits.shape == args.logits.shape),
           "cross_entropy: got d_logits of another size or on the CPU, need [rows, vocabulary]");
   expects(args.nominal > 0, "cross_entropy: got a nominal count of 0 or less, need more");
-  if (on_device(stream)) return twin(stream).cross_entropy(args, stream);  // labels: as data checked
+  if (on_device(stream))
+    return twin(stream).cross_entropy(args, stream);  // labels: as data checked
   for (const std::int32_t label : args.labels.span<const std::int32_t>()) {
     expects(label == ignored_label || (label >= 0 && label < vocabulary),
             "cross_entropy: got a label outside the vocabulary, need 0 <= label < vocabulary, or "

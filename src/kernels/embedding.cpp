@@ -41,8 +41,9 @@ void embedding_backward(const EmbeddingBackwardArgs& args, StreamRef stream) {
                          positions.shape.rows >= args.tokens.shape.cols),
           "embedding_backward: got d_positions of another size or type, need [context >= length, "
           "width] fp32 or bf16");
-  expects(!table || args.scratch.bytes() >=
-                        embedding_backward_scratch(args.tokens.shape, table.shape.rows, width, {.kind = stream.kind()}),
+  expects(!table || args.scratch.bytes() >= embedding_backward_scratch(args.tokens.shape,
+                                                                       table.shape.rows, width,
+                                                                       {.kind = stream.kind()}),
           "embedding_backward: got too little scratch, need embedding_backward_scratch bytes");
   if (on_device(stream)) return twin(stream).embedding_backward(args, stream);
   cpu::embedding_backward(args, stream.workers());

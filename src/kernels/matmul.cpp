@@ -25,8 +25,7 @@ Shape turned(Shape shape, Transpose transpose) {
 Bytes scratch_for(const MatmulArgs& args, const Target& target) {
   const Shape a = turned(args.a.shape, args.transpose_a);
   const DType operands = cpu::is_half(args.a.type) ? args.a.type : args.b.type;
-  return matmul_scratch(a.rows, args.out.shape.cols, a.cols, operands, args.out.type,
-                        target);
+  return matmul_scratch(a.rows, args.out.shape.cols, a.cols, operands, args.out.type, target);
 }
 bool overlaps(const View& x, const View& y) {
   return x.data < y.data + y.bytes() && y.data < x.data + x.bytes();
@@ -50,10 +49,10 @@ void check_gelu(const MatmulArgs& args) {
     expects(!view || (view.shape == args.out.shape && view.type == args.out.type),
             "matmul: got a GELU operand of another size or type, need them as out");
   }
-  expects(!(args.before_gelu && args.gelu_of) &&
-              ((!args.before_gelu && !args.gelu_of) ||
-               (args.mode == Write::set && args.round == nullptr)),
-          "matmul: got a GELU with accumulation, rounding or another GELU, need one alone");
+  expects(
+      !(args.before_gelu && args.gelu_of) && ((!args.before_gelu && !args.gelu_of) ||
+                                              (args.mode == Write::set && args.round == nullptr)),
+      "matmul: got a GELU with accumulation, rounding or another GELU, need one alone");
   expects(!args.before_gelu || !overlaps(args.before_gelu, args.out),
           "matmul: got before_gelu inside out, need them apart");
 }

@@ -13,7 +13,8 @@ Init init_residual(std::int64_t layers) {
 }
 
 std::int64_t head_chunk_rows(std::int64_t vocab_size, DeviceKind kind) {
-  const bool cpu = kind == DeviceKind::cpu;  // a device has memory for 1 GiB, and wants tall products
+  const bool cpu =
+      kind == DeviceKind::cpu;  // a device has memory for 1 GiB, and wants tall products
   const std::int64_t floats = std::int64_t{1} << (cpu ? 24 : 28);
   return std::clamp<std::int64_t>(floats / vocab_size / 64 * 64, 64, cpu ? 1024 : 32768);
 }

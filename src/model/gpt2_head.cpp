@@ -87,7 +87,8 @@ void chunk_backward(const LossCall& call, const Chunk& k, std::int64_t first, Vi
 
 void Gpt2Head::declare(Declare& d) const {
   const Gpt2Config& c = config_;
-  const std::int64_t n = d.rows().numel(), rows = std::min(n, head_chunk_rows(c.vocab_size, d.target().kind));
+  const std::int64_t n = d.rows().numel(),
+                     rows = std::min(n, head_chunk_rows(c.vocab_size, d.target().kind));
   const Target target = d.target();
   d.input({n, c.width});
   d.param("ln_gamma", {1, c.width}, init_one);
@@ -107,7 +108,8 @@ void Gpt2Head::declare(Declare& d) const {
 
 void Gpt2Head::loss(const LossCall& call) {
   const Target target{.kind = call.stream.kind(), .compute = call.in.type};
-  const std::int64_t n = call.in.shape.rows, most = head_chunk_rows(config_.vocab_size, target.kind);
+  const std::int64_t n = call.in.shape.rows,
+                     most = head_chunk_rows(config_.vocab_size, target.kind);
   const bool training = call.scale != nullptr;
   const View labels = call.batch.labels.reshaped({n, 1});
   Carver carver(call.scratch);
@@ -122,9 +124,9 @@ void Gpt2Head::loss(const LossCall& call) {
     for (View* view : {&k.ln, &k.mean, &k.rstd, &k.logits, &k.d_logits}) view->shape.rows = count;
     norm(config_, call.in.rows(first, count), call.params, k, call.stream);
     unembed(k.ln, call.params[wte], k.logits, carver.rest(), call.stream);
-    kernels::cross_entropy({k.logits, labels.rows(first, count), call.scale,
-                            call.nominal_tokens, call.sums, apart(k)},
-                           call.stream);
+    kernels::cross_entropy(
+        {k.logits, labels.rows(first, count), call.scale, call.nominal_tokens, call.sums, apart(k)},
+        call.stream);
     if (training) chunk_backward(call, k, first, carver.rest());
   }
   if (!training) return;

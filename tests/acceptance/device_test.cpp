@@ -68,9 +68,11 @@ TEST_CASE("a device library that is not there is exit code 2 for cuda and nothin
 
 TEST_CASE("bad names and indices of devices are exit code 2") {
   const Bench bench;
-  for (const auto& [device, words] :
-       {std::pair{"cuda:9", "got index 9"}, {"cuda:-1", "cuda:INDEX"}, {"gpu", "got 'gpu'"},
-        {"cuda:", "cuda:INDEX"}, {"cuda:0x", "cuda:INDEX"}}) {
+  for (const auto& [device, words] : {std::pair{"cuda:9", "got index 9"},
+                                      {"cuda:-1", "cuda:INDEX"},
+                                      {"gpu", "got 'gpu'"},
+                                      {"cuda:", "cuda:INDEX"},
+                                      {"cuda:0x", "cuda:INDEX"}}) {
     CAPTURE(device);
     const Outcome outcome =
         run_sherd(bench.small_run(std::string(steps) + "--device " + device), emulated());

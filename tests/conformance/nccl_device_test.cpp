@@ -27,9 +27,7 @@ class Settled final : public Communicator {
   void broadcast(View data, Rank root, const comm::Label& label) override {
     settle([&] { inner_.broadcast(data, root, label); });
   }
-  void barrier(const comm::Label& label) override {
-    inner_.barrier(label);
-  }
+  void barrier(const comm::Label& label) override { inner_.barrier(label); }
   void watch() override { inner_.watch(); }
   std::unique_ptr<Communicator> split(int color) override {
     auto child = inner_.split(color);

@@ -86,8 +86,8 @@ TEST_CASE("embedding backward equals a sequential loop, bit for bit, in every ty
               positions({context, width}, type, noise(5));
           const Array table_before = table, positions_before = positions;
           const Grad d_table{table.view(), mode, bits}, d_positions{positions.view(), mode, bits};
-          Array space =
-              scratch(kernels::embedding_backward_scratch(tokens.view().shape, vocabulary, width, {}));
+          Array space = scratch(
+              kernels::embedding_backward_scratch(tokens.view().shape, vocabulary, width, {}));
           std::vector<std::int64_t> token_of, place_of;
           for (std::int64_t i = 0; i < 132; ++i) {
             token_of.push_back(static_cast<std::int64_t>(tokens[i]));

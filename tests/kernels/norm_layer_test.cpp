@@ -197,7 +197,8 @@ TEST_CASE("layer norm gradients accumulate, round to bf16 by element bits, and m
   device::Stream stream(1);
   Problem p({65, 300}, DType::f32);
   p.forward(stream);
-  Array space = scratch(kernels::layer_norm_backward_scratch(65, 300, {})), none({0, 0}, DType::f32);
+  Array space = scratch(kernels::layer_norm_backward_scratch(65, 300, {})),
+        none({0, 0}, DType::f32);
   Array set({1, 300}, DType::f32), d_in({65, 300}, DType::f32);
   kernels::layer_norm_backward(p.backward(d_in, {set.view()}, {}, space), stream);
   Array added({1, 300}, DType::f32, noise(8)), before = added;

@@ -26,7 +26,7 @@ struct ThreadRun {
   std::function<void(plan::Plan&, Rank)> adjust{};  // between planning and start
   std::function<Comm(Comm, const comm::ControlBlock&)> wrap{};
   bool traced = false;
-  Bytes slack = 0;              // of each arena, beyond the plan
+  Bytes slack = 0;               // of each arena, beyond the plan
   std::string device_library{};  // all ranks share its first device; none: the CPU
   engine::Replay replay = engine::Replay::where_it_can;
 };
@@ -135,8 +135,8 @@ class ThreadRanks {
           std::make_unique<device::OpenDevice>(device::open_device(run_.device_library, 0)));
       device::Driver& driver = *devices_.back()->driver;
       arenas_.push_back(memory::Arena::on(driver, device::Memory::device, size));
-      pinned_.push_back(memory::Arena::on(driver, device::Memory::pinned,
-                                          prepared.plan.memory.arena[1]));
+      pinned_.push_back(
+          memory::Arena::on(driver, device::Memory::pinned, prepared.plan.memory.arena[1]));
       nets_.push_back(std::make_unique<device::Stream>(*devices_.back()));
     }
   }

@@ -11,11 +11,10 @@ inline constexpr std::int32_t ignored_label = -100;
 struct CrossEntropyArgs {
   View logits;  // [rows, vocabulary] fp32; undefined afterwards, or their own gradient
   View labels;  // [rows, 1] i32; ignored_label counts nothing and gives a zero gradient
-  const float* scale =
-      nullptr;         // loss scale on the device; null: loss only
-  double nominal = 1;  // gradient = (softmax - onehot) · scale / nominal
+  const float* scale = nullptr;  // loss scale on the device; null: loss only
+  double nominal = 1;            // gradient = (softmax - onehot) · scale / nominal
   LossSum* sums =
-      nullptr;  // += one exact term per chunk (fp64 over rows in order) and the counted labels
+      nullptr;      // += one exact term per chunk (fp64 over rows in order) and the counted labels
   View d_logits{};  // where the gradient goes, as logits in any float type (a device only); absent:
                     // in place of the logits
 };

@@ -16,9 +16,9 @@ struct MatmulArgs {
   Transpose transpose_a = Transpose::no, transpose_b = Transpose::no;
   View out{};  // [m,n] fp32, bf16 or fp16; overlaps neither operand
   Write mode = Write::set;
-  View bias{};         // [1,n] fp32, bf16 or fp16, added after the product; or absent
-  View before_gelu{};  // [m,n] as out: keeps the result, and out is its GELU; or absent
-  View gelu_of{};      // [m,n]: the result is multiplied by gelu'(gelu_of); or absent
+  View bias{};                    // [1,n] fp32, bf16 or fp16, added after the product; or absent
+  View before_gelu{};             // [m,n] as out: keeps the result, and out is its GELU; or absent
+  View gelu_of{};                 // [m,n]: the result is multiplied by gelu'(gelu_of); or absent
   const Philox* round = nullptr;  // bf16 out: stochastic rounding; null: to nearest
   View scratch{};  // at least matmul_scratch bytes, 64-byte aligned; may be absent if that is 0
 };
