@@ -56,6 +56,7 @@ struct Engine::State {
     runner.emplace(runner_parts(parts.plan.train, loader));
     if (parts.plan.evaluate) prepare_evaluation();
     walk = make_walk(parts.plan.train, *runner);
+    verdict = told<optim::Control>(parts.plan.train, "control", "host.control");
   }
 
   void prepare_evaluation() {
@@ -65,6 +66,7 @@ struct Engine::State {
     eval_loader.emplace(*parts.validate, in_order, setup.model.rows.rows);
     eval_runner.emplace(runner_parts(*parts.plan.evaluate, *eval_loader));
     eval_walk = make_walk(*parts.plan.evaluate, *eval_runner);
+    eval_report = told<optim::EvalReport>(*parts.plan.evaluate, "eval.report", "host.report");
   }
 
   Runner::Parts runner_parts(const plan::Scheduled& scheduled, const data::BatchLoader& from) {
@@ -82,7 +84,7 @@ struct Engine::State {
     if (parts.comm.world() > 1) on.streams[static_cast<std::size_t>(plan::Lane::net)] = &net();
     on.net_meets_on_host = parts.meets_on_host && parts.comm.world() > 1;
     on.replay = parts.replay;
-    on.watch = watch();
+    on.watch = watch;
     on.trace = parts.trace;
     on.rank = parts.comm.rank();
     return std::make_unique<StreamExecutor>(std::move(on));
@@ -99,10 +101,6 @@ struct Engine::State {
     if (parts.device != nullptr) return parts.net != nullptr ? *parts.net : *device_compute;
     return parts.lanes == Lanes::threads ? host_net : host;
   }
-  device::Watch watch() const {
-    return [comm = &parts.comm] { comm->watch(); };
-  }
-
   /// The first failure is everybody's: other lanes and ranks must not wait for what will not come.
   template <class Body>
   void guarded(Body&& body) {
@@ -118,16 +116,19 @@ struct Engine::State {
   View find(const plan::Scheduled& scheduled, const std::string& name) const {
     return persistent_view(scheduled, parts.arenas, name);
   }
-  /// What the program wrote for the host: in the arena, or on a device in its pinned mirror.
+  /// Where the host finds what a program wrote for it: in the arena, or in its pinned mirror.
   template <class T>
-  T read(const plan::Scheduled& scheduled, const Runner& by, const std::string& name) {
+  const T* told(const plan::Scheduled& scheduled, const char* here, const char* mirror) const {
+    return find(scheduled, parts.device == nullptr ? here : mirror).as<T>();
+  }
+  template <class T>
+  T read(const T* from, const Runner& by) {
     if (parts.device != nullptr) {
-      by.await_verdict(watch());
-      return *find(scheduled, "host." + name).as<T>();
+      by.await_verdict(watch);
+      return *from;
     }
-    const View view = find(scheduled, name == "report" ? "eval.report" : name);
-    const Opened open(view.raw(), parts.lanes);
-    return *view.as<T>();
+    const Opened open({reinterpret_cast<std::byte*>(const_cast<T*>(from)), sizeof(T)}, parts.lanes);
+    return *from;
   }
 
   // The vote's buffers are idle between steps; they start the next one as they were: zero.
@@ -136,7 +137,7 @@ struct Engine::State {
     const View out{find(parts.plan.train, "vote.global").data, {1, 2}, DType::i64};
     const auto move = [&](std::span<std::byte> to, std::span<const std::byte> from) {
       device::copy(to, from, net());
-      device::block(net(), parts.abort, watch());
+      device::block(net(), parts.abort, watch);
     };
     move(in.raw(), bytes_of(own));
     parts.comm.all_reduce(in, out, {"parameters hash"});
@@ -155,7 +156,10 @@ struct Engine::State {
   data::BatchLoader loader;
   std::optional<data::BatchLoader> eval_loader;
   std::optional<Runner> runner, eval_runner;
+  device::Watch watch = [comm = &parts.comm] { comm->watch(); };
   std::unique_ptr<Walk> walk, eval_walk;
+  const optim::Control* verdict = nullptr;  // for `read`
+  const optim::EvalReport* eval_report = nullptr;
   optim::Control control;  // as of the last verdict
   std::uint64_t done = 0;
 };
@@ -183,7 +187,7 @@ StepResult Engine::step(bool stop) {
   // The verdict comes before the updates: a device has those, and the host goes on.
   s.guarded([&] {
     s.walk->run(s.done);
-    s.control = s.read<optim::Control>(s.parts.plan.train, *s.runner, "control");
+    s.control = s.read(s.verdict, *s.runner);
   });
   ++s.done;
   const optim::Control& verdict = s.control;
@@ -207,7 +211,7 @@ double Engine::evaluate() {
     s.walk->drain();
     s.eval_walk->run(0);
     s.eval_walk->drain();
-    loss = s.read<optim::EvalReport>(*s.parts.plan.evaluate, *s.eval_runner, "report").loss;
+    loss = s.read(s.eval_report, *s.eval_runner).loss;
   });
   return loss;
 }

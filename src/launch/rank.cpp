@@ -66,7 +66,7 @@ class Training {
         observer_->stepped(result, std::chrono::duration<double>(now - last).count());
       judge(result);
       if (result.step == 1) check_reserve();
-      if (result.step == 2) taken_ = seat_.memory.taken_by_libraries();
+      if (result.step == 2 && seat_.memory.device() != nullptr) free_ = seat_.memory.device_free();
       if (result.step == settled_by) settle();
       const auto every = static_cast<std::uint64_t>(run_->batch.eval_every);
       evaluated = every > 0 && result.step % every == 0 && evaluate();
@@ -128,10 +128,8 @@ class Training {
   }
   // The first step has called every kernel once: what libraries hold beside the arena is known now.
   void check_reserve() {
-    if (seat_.memory.device() != nullptr) {
-      const Bytes taken = seat_.memory.taken_by_libraries();
-      return warn_of(taken, prepared_.plan.runtime);
-    }
+    if (seat_.memory.device() != nullptr)
+      return warn_of(seat_.memory.taken_by_libraries().value_or(0), prepared_.plan.runtime);
     if (poison_works()) return;  // most of it would be the sanitizer's own
     const Bytes peak = peak_resident(), arena = seat_.memory.compute_arena().size();
     warn_of(peak - std::min(peak, arena), prepared_.plan.runtime);
@@ -162,10 +160,7 @@ class Training {
       rss = std::max(rss, seat_.control.ranks[static_cast<std::size_t>(r)].rss_peak.load());
     RunSummary summary{engine_.steps(), result.loss, hash,    wire, engine_.ledger(),
                        engine_.plan(),  rss,         seconds, {}};
-    if (seat_.memory.device() != nullptr && engine_.steps() > 2) {
-      const Bytes taken = seat_.memory.taken_by_libraries();
-      summary.device_growth = taken - std::min(taken, taken_);
-    }
+    if (free_) summary.device_growth = *free_ - std::min(*free_, seat_.memory.device_free());
     observer_->ended(summary);
   }
 
@@ -176,7 +171,7 @@ class Training {
   std::unique_ptr<comm::Communicator> comm_;
   engine::Engine engine_;
   std::string key_;
-  Bytes taken_ = 0;  // by libraries, after step 2
+  std::optional<Bytes> free_;  // on the device, after step 2
 };
 
 }  // namespace

@@ -7,6 +7,17 @@ namespace sherd::launch {
 using memory::Arena;
 using memory::Tier;
 
+namespace {
+
+Bytes ranks_on(const Validated& run, int device) {
+  Bytes count = 0;
+  for (Rank rank = 0; rank < run->ranks.ranks; ++rank)
+    count += run.device_of(rank) == device ? 1U : 0U;
+  return count;
+}
+
+}  // namespace
+
 RankMemory::RankMemory(const Validated& run, const plan::Plan& plan, const RankEnvironment& seat) {
   const auto size = [&](Tier tier) { return plan.memory.arena[static_cast<std::size_t>(tier)]; };
   const auto at = [&](Tier tier) -> Arena& { return arenas_[static_cast<std::size_t>(tier)]; };
@@ -19,6 +30,7 @@ RankMemory::RankMemory(const Validated& run, const plan::Plan& plan, const RankE
   device_ = device::open_device(run.devices().library, run.device_of(seat.rank));
   device::Driver& driver = *device_->driver;
   free_at_start_ = driver.info().free;
+  shared_ = ranks_on(run, run.device_of(seat.rank)) > 1;
   at(Tier::device) = Arena::on(driver, device::Memory::device, size(Tier::device));
   at(Tier::pinned) = Arena::on(driver, device::Memory::pinned, size(Tier::pinned));
   net_.emplace(*device_);
@@ -33,18 +45,16 @@ RankMemory::Arenas RankMemory::arenas() const {
   return all;
 }
 
-Bytes RankMemory::taken_by_libraries() const {
-  if (!device_) return 0;
-  const Bytes gone = free_at_start_ - std::min(free_at_start_, device_->driver->info().free);
+std::optional<Bytes> RankMemory::taken_by_libraries() const {
+  if (!device_ || shared_) return std::nullopt;
+  const Bytes gone = free_at_start_ - std::min(free_at_start_, device_free());
   return gone - std::min(gone, compute_arena().size());
 }
 
 Bytes free_on_device(const Validated& run, Rank rank) {
   const int index = run.device_of(rank);
-  Bytes sharing = 0;
-  for (Rank other = 0; other < run->ranks.ranks; ++other)
-    sharing += run.device_of(other) == index ? 1U : 0U;
-  return device::open_device(run.devices().library, index).driver->info().free / sharing;
+  return device::open_device(run.devices().library, index).driver->info().free /
+         ranks_on(run, index);
 }
 
 }  // namespace sherd::launch

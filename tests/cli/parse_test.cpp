@@ -63,7 +63,7 @@ TEST_CASE("each bad word on a command line is one problem, and all are listed to
       {"-x", "-x: unknown flag"},
       {"--precision fp31",
        "--precision: got 'fp31', need one of fp32, bf16, fp16; did you mean fp32?"},
-      {"--device cuda", "--device: got 'cuda', need one of auto, cpu"},
+      {"--backend gloo", "--backend: got 'gloo', need one of auto, local, nccl"},
       {"--optimizer Adamw",
        "--optimizer: got 'Adamw', need one of adamw, lion, sgd; did you mean adamw?"},
       {"--steps 1.5", "--steps: got '1.5', need an integer from 0 to 1000000000000000"},

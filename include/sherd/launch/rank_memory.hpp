@@ -32,13 +32,16 @@ class RankMemory {
   [[nodiscard]] device::Stream* net() { return net_ ? &*net_ : nullptr; }
   [[nodiscard]] const std::shared_ptr<comm::PeerArenas>& peers() const { return peers_; }
 
-  /// On a device: bytes that libraries took since it was opened, beside the arena, as far as no
-  /// other process takes or frees any meanwhile.
-  [[nodiscard]] Bytes taken_by_libraries() const;
+  /// Memory of the device that nobody uses now.
+  [[nodiscard]] Bytes device_free() const { return device_->driver->info().free; }
+  /// Bytes that libraries took since the device was opened, beside the arena; nothing where ranks
+  /// share a device and nobody can tell whose they are.
+  [[nodiscard]] std::optional<Bytes> taken_by_libraries() const;
 
  private:
   std::optional<device::OpenDevice> device_;
   Bytes free_at_start_ = 0;
+  bool shared_ = false;
   std::array<memory::Arena, memory::tiers> arenas_;
   std::span<std::byte> borrowed_;
   std::optional<device::Stream> net_;
