@@ -54,7 +54,7 @@ std::optional<Bytes> RankMemory::taken_by_libraries() const {
 Bytes free_on_device(const Validated& run, Rank rank) {
   const int index = run.device_of(rank);
   return device::open_device(run.devices().library, index).driver->info().free /
-         ranks_on(run, index);
+         std::max<Bytes>(1, ranks_on(run, index));
 }
 
 }  // namespace sherd::launch

@@ -116,9 +116,8 @@ TEST_CASE("rank processes on a device give equal hashes at every stage and hold 
 
 TEST_CASE("a device that is too full is exit code 3 with flags that fit") {
   const Bench bench;
-  const Outcome outcome =
-      run_sherd(bench.small_run("--steps 5 --micro-batch 16384 --device cuda"),
-                emulated({"SHERD_EMULATED_MEMORY=2GiB"}));
+  const Outcome outcome = run_sherd(bench.small_run("--steps 5 --micro-batch 16384 --device cuda"),
+                                    emulated({"SHERD_EMULATED_MEMORY=2GiB"}));
   INFO(outcome.err);
   CHECK(outcome.code == 3);
   CHECK(says(outcome, "free"));
