@@ -168,7 +168,7 @@ TEST_CASE("stochastically rounded gradients do not depend on the stage on a devi
 }
 
 TEST_CASE("the emulated device gives the CPU's own bits in fp32") {
-  if (!is_emulated) {
+  if (!is_emulated()) {
     std::puts("SKIP: a real device multiplies in another order");
     return;
   }

@@ -15,15 +15,13 @@
 #include "sherd/base/view.hpp"
 #include "sherd/device/stream.hpp"
 
-#ifndef SHERD_DEVICE_LIBRARY
-#error "define SHERD_DEVICE_LIBRARY as the library that the test opens (sherd_device_test does)"
-#endif
-
 namespace sherd::test {
 
-inline constexpr std::string_view device_library = SHERD_DEVICE_LIBRARY;
-inline constexpr bool is_emulated =
-    device_library.find("libsherd_emulated") != std::string_view::npos;
+/// The library that this program opens; device_library.cpp, compiled for each, says which.
+extern const std::string_view device_library;
+[[nodiscard]] inline bool is_emulated() {
+  return device_library.find("libsherd_emulated") != std::string_view::npos;
+}
 
 /// Asked in a child of ours: the reason why nothing can run, empty for none. A library that is
 /// there but does not open beside a CUDA driver is no reason but a failure.
@@ -46,7 +44,7 @@ inline int ask(int answer) {
 /// A child finds out, once: a process that has spoken to a GPU can no longer fork ranks.
 [[nodiscard]] inline const std::string& why_skipped() {
   static const std::string reason = [] {
-    if constexpr (is_emulated) return std::string();
+    if (is_emulated()) return std::string();
     std::array<int, 2> ends{};
     if (pipe(ends.data()) != 0) throw std::runtime_error("no pipe");
     const pid_t child = fork();
