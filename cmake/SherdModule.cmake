@@ -8,6 +8,13 @@ target_compile_options(sherd_rules INTERFACE
 target_include_directories(sherd_rules INTERFACE
   $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/src>)
 
+# SIMD targets that are not built: those without fma would give other bits, and a sanitizer's build
+# has no time for AVX-512.
+set(SHERD_HWY_DISABLED "HWY_SSSE3|HWY_SSE4")
+if(SHERD_SANITIZE)
+  string(APPEND SHERD_HWY_DISABLED "|HWY_AVX3")
+endif()
+
 # sherd_module(name NEEDS lower modules and libraries SOURCES files)
 function(sherd_module name)
   cmake_parse_arguments(arg "" "" "NEEDS;PRIVATE;SOURCES" ${ARGN})

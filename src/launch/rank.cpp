@@ -21,7 +21,7 @@ double seconds_since(Clock::time_point start) {
 }
 
 constexpr std::uint32_t skips_that_end = 10;
-constexpr std::uint64_t settled_by = 3;  // step in which a device records its phases
+constexpr std::uint64_t settled_by = 2;  // step in which a device records its phases
 
 void judge(const engine::StepResult& result) {
   if (result.scale_at_minimum) {

@@ -14,6 +14,8 @@ BANNED = (
     (re.compile(r"\b(secure_)?getenv\b"), "reads the environment"),
     (re.compile(r"\bnew\s+[A-Za-z_:]"), "has a naked new"),
 )
+RAW = re.compile(r"\bcuda(Malloc|HostAlloc|Free|FreeHost|Memcpy|StreamCreate|StreamSynchronize|EventCreate|"
+                 r"EventSynchronize|DeviceSynchronize)\w*\s*\(")  # owned by cuda/device alone
 GETTER = re.compile(r"(?<![\w.>:])get_[a-z]\w*\s*\(")
 INCLUDE = re.compile(r'^\s*#include "([^"]+)"', re.MULTILINE)
 
@@ -45,6 +47,10 @@ def has_header(root, path, text):
 
 def banned_calls(path, text):
     code = tree.bare(text)
+    if path.parts[0] == "cuda" and path.parts[1] != "device":
+        for match in RAW.finditer(code):
+            line = code.count("\n", 0, match.start()) + 1
+            yield f"{path}:{line}: only cuda/device allocates, copies and waits: {match.group(0).strip()}"
     for pattern, what in BANNED:
         for match in pattern.finditer(code):
             line = code.count("\n", 0, match.start()) + 1

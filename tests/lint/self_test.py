@@ -37,6 +37,7 @@ PLANTED = [
     (layers, "src/device/x.cpp", "#include <cuda_runtime_api.h>\n"),
     (layers, "src/comm/x.cpp", "#include <nccl.h>\n"),
     (layers, "tests/comm/x_test.cpp", "#include <thrust/sort.h>\n"),
+    (names, "cuda/kernels/matmul.cu", '#include "sherd/kernels/matmul.hpp"\nint s = cudaDeviceSynchronize();\n'),
     (names, "tests/support/test_utils.hpp", "#pragma once\n"),
     (names, "src/base/UnitsText.cpp", '#include "sherd/base/units.hpp"\n'),
     (names, "src/base/units_2.cpp", '#include "sherd/base/units.hpp"\n'),
