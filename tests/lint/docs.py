@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PAGES = ("README.md", "examples/README.md", "docs/*.md")
+PAGES = ("README.md", "examples/README.md", "docs/*.md", "tests/support/*/README.md")
 FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 TEST_CASE = re.compile(r'TEST_CASE(?:_TEMPLATE)?\(\s*((?:"(?:\\.|[^"\\])*"\s*)+)')
