@@ -153,7 +153,10 @@ class Plans {
     status = cudnnSetStream(handle_, stream);
     if (status != CUDNN_STATUS_SUCCESS) fail("cudnnSetStream", cudnnGetErrorString(status));
   }
-  ~Plans() { (void)cudnnDestroy(handle_); }
+  ~Plans() {
+    plans_.clear();  // before the handle that they were made with
+    (void)cudnnDestroy(handle_);
+  }
   Plans(const Plans&) = delete;
   Plans& operator=(const Plans&) = delete;
 
