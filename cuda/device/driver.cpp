@@ -44,6 +44,13 @@ std::string architecture_of(const cudaDeviceProp& device) {
   return "sm_" + std::to_string(device.major) + std::to_string(device.minor);
 }
 
+/// Is this host memory that CUDA has not pinned?
+bool pageable(const void* at) {
+  cudaPointerAttributes found{};
+  check(cudaPointerGetAttributes(&found, at), "cudaPointerGetAttributes");
+  return found.type == cudaMemoryTypeUnregistered;
+}
+
 /// Owns a queue until its fields are complete.
 struct QueueDeleter {
   void operator()(device::Queue* queue) const noexcept {
@@ -125,6 +132,9 @@ class CudaDriver final : public device::Driver {
   void copy(device::Queue& queue, std::byte* to, const std::byte* from, Bytes size) override {
     use();
     check(cudaMemcpyAsync(to, from, size, cudaMemcpyDefault, queue.stream), "cudaMemcpyAsync");
+    // CUDA says that it may then have happened; a caller relies on it.
+    if (is_recording(queue) || !(pageable(to) || pageable(from))) return;
+    check(cudaStreamSynchronize(queue.stream), "cudaStreamSynchronize");
   }
 
   device::PeerHandle name_for_peers(std::byte* allocation) override {

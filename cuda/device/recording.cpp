@@ -3,15 +3,12 @@
 #include "cuda/device/check.hpp"
 
 namespace sherd::cuda {
-namespace {
 
 bool is_recording(const device::Queue& queue) {
   cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
   check(cudaStreamIsCapturing(queue.stream, &status), "cudaStreamIsCapturing");
   return status != cudaStreamCaptureStatusNone;
 }
-
-}  // namespace
 
 void record(device::Mark& mark, device::Queue& queue, device::Watcher watcher) {
   const bool recording = is_recording(queue);

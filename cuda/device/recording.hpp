@@ -5,6 +5,8 @@
 
 namespace sherd::cuda {
 
+[[nodiscard]] bool is_recording(const device::Queue& queue);
+
 void record(device::Mark& mark, device::Queue& queue, device::Watcher watcher);
 void gate(device::Queue& queue, device::Mark& mark);
 

@@ -11,6 +11,7 @@
 
 #include "cuda/device/queue.hpp"
 #include "cuda/kernels/attention_library.hpp"
+#include "cuda/kernels/workspace.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/kernels/device_scratch.hpp"
 
@@ -152,7 +153,10 @@ class Plans {
     status = cudnnSetStream(handle_, stream);
     if (status != CUDNN_STATUS_SUCCESS) fail("cudnnSetStream", cudnnGetErrorString(status));
   }
-  ~Plans() { (void)cudnnDestroy(handle_); }
+  ~Plans() {
+    plans_.clear();  // before the handle that they were made with
+    (void)cudnnDestroy(handle_);
+  }
   Plans(const Plans&) = delete;
   Plans& operator=(const Plans&) = delete;
 
@@ -226,14 +230,14 @@ bool library_attention(const kernels::AttentionArgs& args, StreamRef stream) {
   if (!suits_library(args.shape, args.qkv.type) || args.out.type != args.qkv.type) return false;
   const Key key{head_layout(args.shape), args.qkv.type, Direction::forward};
   Plans& plans = plans_of(stream);
-  fg::Graph* plan = plans.plan(key, room::attention(args.shape));
+  fg::Graph* plan = plans.plan(key, workspace_size(room::attention(args.shape)));
   if (plan == nullptr) return false;
   expects_aligned({args.qkv, args.out, args.lse, args.scratch});
   Addresses at;
   add_packed(at, key.at, 0, args.qkv, {q_uid, k_uid, v_uid});
   add_rows(at, out_uid, args.out, 0);
   add_rows(at, lse_uid, args.lse, 0);
-  plans.run(*plan, std::move(at), args.scratch.data);
+  plans.run(*plan, std::move(at), workspace_in(args.scratch));
   return true;
 }
 
@@ -249,7 +253,7 @@ bool library_attention_backward(const kernels::AttentionBackwardArgs& args, Stre
   const auto plan_of = [&](std::int64_t count) {
     Key key{whole, type, Direction::backward};
     key.at.sequences = count;
-    return plans.plan(key, room::attention_backward_of(args.shape, slice));
+    return plans.plan(key, workspace_size(room::attention_backward_of(args.shape, slice)));
   };
   const std::int64_t rest = whole.sequences % slice;
   if (plan_of(slice) == nullptr || (rest > 0 && plan_of(rest) == nullptr)) return false;
@@ -261,7 +265,8 @@ bool library_attention_backward(const kernels::AttentionBackwardArgs& args, Stre
     add_rows(at, out_uid, args.out, first * whole.length);
     add_rows(at, d_out_uid, args.d_out, first * whole.length);
     add_rows(at, lse_uid, args.lse, first * whole.heads);
-    plans.run(*plan_of(std::min(slice, whole.sequences - first)), std::move(at), args.scratch.data);
+    plans.run(*plan_of(std::min(slice, whole.sequences - first)), std::move(at),
+              workspace_in(args.scratch));
   }
   return true;
 }

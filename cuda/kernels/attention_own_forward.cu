@@ -123,6 +123,7 @@ void own_attention(const kernels::AttentionArgs& args, StreamRef stream) {
   call.out = elements(args.out);
   call.lse = args.lse.as<float>();
   call.scale = 1 / std::sqrt(static_cast<float>(call.at.head_dim));
+  const cudaStream_t on = stream_of(stream);  // first: attributes are of the thread's device
   with_tile(call.at.head_dim, [&](auto tile) {
     using T = decltype(tile);
     call.tiles = (call.at.length + T::rows - 1) / T::rows;
@@ -130,7 +131,7 @@ void own_attention(const kernels::AttentionArgs& args, StreamRef stream) {
     check(cudaFuncSetAttribute(forward<T>, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                T::forward_bytes),
           "attention (shared memory)");
-    forward<T><<<blocks, tile_threads, T::forward_bytes, stream_of(stream)>>>(call);
+    forward<T><<<blocks, tile_threads, T::forward_bytes, on>>>(call);
   });
   check_launch("attention");
 }

@@ -3,6 +3,7 @@
 #include <array>
 #include <optional>
 
+#include "cuda/kernels/workspace.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/kernels/device_scratch.hpp"
 
@@ -13,6 +14,8 @@ void check(cublasStatus_t status, const char* call) {
   if (status == CUBLAS_STATUS_SUCCESS) return;
   throw DeviceError(std::string("cuBLASLt: ") + call + ": " + cublasLtGetStatusString(status));
 }
+
+constexpr Bytes room = workspace_size(kernels::device_scratch::matmul_workspace);
 
 cudaDataType_t data_type(DType type) {
   if (type == DType::f32) return CUDA_R_32F;
@@ -55,12 +58,9 @@ void describe(const ProductKey& key, const MatmulArgs& args, ProductPlan& plan) 
   set(plan, CUBLASLT_MATMUL_DESC_TRANSA, operation(product.a.transpose));
   set(plan, CUBLASLT_MATMUL_DESC_TRANSB, operation(product.b.transpose));
   set(plan, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue(key.tail));
-  if (key.tail == Tail::bias) {
-    set(plan, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, data_type(key.out));
-  }
+  // A bias and what GELU took are of the result's type, which is what the library assumes.
   if (key.tail == Tail::gelu_slope) {
     set(plan, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, key.aux_leading);
-    set(plan, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE, data_type(key.out));
   }
   point(plan, args);
   lay_out(plan.a, key.operands, product.a);
@@ -79,8 +79,7 @@ cublasLtMatmulPreferenceOpaque_t preference(const ProductKey& key) {
     check(cublasLtMatmulPreferenceSetAttribute(&wanted, attribute, &value, sizeof value),
           "cublasLtMatmulPreferenceSetAttribute");
   };
-  prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-         static_cast<std::uint64_t>(kernels::device_scratch::matmul_workspace));
+  prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t{room});
   prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, sum_schemes);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, key.align_a);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, key.align_b);
@@ -112,7 +111,7 @@ std::optional<cublasLtMatmulAlgo_t> choose(cublasLtHandle_t handle, ProductPlan&
   for (int i = 0; i < count; ++i) {
     const cublasLtMatmulHeuristicResult_t& result = results[static_cast<std::size_t>(i)];
     if (result.state == CUBLAS_STATUS_SUCCESS && in_order(result.algo) &&
-        result.workspaceSize <= kernels::device_scratch::matmul_workspace) {
+        result.workspaceSize <= room) {
       return result.algo;
     }
   }
@@ -158,7 +157,7 @@ bool Products::multiply(const MatmulArgs& args, cudaStream_t stream) {
   const float one = 1, before = args.mode == Write::add ? 1.0f : 0.0f;
   check(cublasLtMatmul(handle_, &call->call, &one, args.b.data, &call->a, args.a.data, &call->b,
                        &before, args.out.data, &call->d, args.out.data, &call->d, &call->algorithm,
-                       args.scratch.data, kernels::device_scratch::matmul_workspace, stream),
+                       workspace_in(args.scratch), room, stream),
         "cublasLtMatmul");
   return true;
 }

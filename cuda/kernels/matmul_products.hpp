@@ -38,8 +38,8 @@ class Products {
   Products(const Products&) = delete;
   Products& operator=(const Products&) = delete;
 
-  /// False, and nothing done, if the library has no algorithm for a call of this shape. The first
-  /// device_scratch::matmul_workspace bytes of args.scratch are its workspace.
+  /// False, and nothing done, if the library has no algorithm for a call of this shape. Its
+  /// workspace lies in the first device_scratch::matmul_workspace bytes of args.scratch.
   bool multiply(const MatmulArgs& args, cudaStream_t stream);
 
  private:

@@ -6,6 +6,8 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/workspace.hpp"
+
 namespace sherd::cuda {
 namespace {
 
@@ -136,6 +138,17 @@ TEST_CASE("Alignment is a power of two and counts up to sixteen bytes") {
   CHECK(alignment_of(memory + 8) == 8);
   CHECK(alignment_of(memory + 6) == 2);
   CHECK(alignment_of(memory + 1) == 1);
+}
+
+TEST_CASE("A workspace is aligned and inside its scratch wherever that begins") {
+  alignas(256) std::byte memory[1024];
+  for (std::size_t at = 0; at <= 512; at += 64) {
+    const View scratch{memory + at, {1, 512}, DType::u8};
+    const std::byte* begin = workspace_in(scratch);
+    CHECK((begin - memory) % 256 == 0);
+    CHECK(begin >= scratch.data);
+    CHECK(begin + workspace_size(512) <= scratch.data + 512);
+  }
 }
 
 TEST_CASE("The library takes a call whose types agree and that ends in one thing") {

@@ -1,6 +1,9 @@
 // What all ranks learn when one of them fails, and that engines end cleanly after it.
 #include <doctest/doctest.h>
 
+#include <array>
+#include <atomic>
+
 #include "support/awkward_gpt2.hpp"
 #include "support/faulty_comm.hpp"
 #include "support/thread_ranks.hpp"
@@ -25,6 +28,21 @@ class TornTokens final : public data::Source {
  private:
   MadeTokens inner_;
   mutable int good_;
+};
+
+/// Counts the looks that a communicator takes after the run has failed.
+class WatchedComm final : public support::FaultyComm {
+ public:
+  WatchedComm(ThreadRun::Comm inner, Before before, const AbortWord& abort, std::atomic<int>& looks)
+      : FaultyComm(std::move(inner), std::move(before)), abort_(abort), looks_(looks) {}
+  void watch() override {
+    if (abort_.is_set()) ++looks_;
+    abort_.poll();
+  }
+
+ private:
+  const AbortWord& abort_;
+  std::atomic<int>& looks_;
 };
 
 std::string text_of(const std::exception_ptr& error) {
@@ -96,6 +114,27 @@ TEST_CASE("a rank that dies in a collective ends all others with an error that n
         CHECK(text_of(ending.thrown[peer]).find("rank 2") != std::string::npos);
       }
     }
+  }
+}
+
+TEST_CASE("a communicator sees the abort before the engine of a failed rank ends") {
+  for (const auto overlap : {plan::Overlap::off, plan::Overlap::on}) {
+    CAPTURE(static_cast<int>(overlap));
+    std::array<std::atomic<int>, 3> looks{};
+    const auto before = [](Rank rank, int call) {
+      if (rank == 2 && call == 4) throw std::runtime_error("died on purpose");
+    };
+    const auto wrap = [&](ThreadRun::Comm comm, const comm::ControlBlock& control) {
+      const Rank rank = comm->rank();
+      return std::make_unique<WatchedComm>(
+          std::move(comm), [=](int call) { before(rank, call); }, control.abort,
+          looks[static_cast<std::size_t>(rank)]);
+    };
+    const Ending ending = end_of({.config = config_of(overlap),
+                                  .job = [](Rank) { return awkward_job(awkward_gpt2(), 18); },
+                                  .wrap = wrap});
+    CHECK(ending.cause.find("died on purpose") != std::string::npos);
+    for (const std::atomic<int>& rank : looks) CHECK(rank > 0);
   }
 }
 

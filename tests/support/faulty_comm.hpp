@@ -14,7 +14,7 @@ namespace sherd::support {
 
 /// Calls `before(n)` ahead of collective n = 1, 2, … of the communicator inside; groups split off
 /// it share the count's rule, not the count.
-class FaultyComm final : public comm::Communicator {
+class FaultyComm : public comm::Communicator {
  public:
   using Before = std::function<void(int)>;
   FaultyComm(std::unique_ptr<Communicator> inner, Before before)
