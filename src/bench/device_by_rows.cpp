@@ -48,7 +48,8 @@ Launch layer_norm_backward(Place& place, std::int64_t rows) {
                                       .residual = place.noise(shape, half),
                                       .d_in = place.result(place.room(shape, half), one_step),
                                       .d_gamma = {.to = place.room({1, width}, DType::f32)},
-                                      .d_beta = {.to = place.room({1, width}, DType::f32)}};
+                                      .d_beta = {.to = place.room({1, width}, DType::f32)},
+                                      .scratch = {}};
   place.result(args.d_gamma.to, 1e-5 * static_cast<double>(rows));
   place.result(args.d_beta.to, 1e-5 * static_cast<double>(rows));
   args.scratch = place.scratch(

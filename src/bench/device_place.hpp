@@ -2,9 +2,11 @@
 // Arrays of a kernel's call, in host memory or on a device, the same numbers in both.
 #include <deque>
 #include <functional>
+#include <span>
 #include <utility>
 #include <vector>
 
+#include "sherd/base/view.hpp"
 #include "sherd/device/stream.hpp"
 #include "sherd/memory/arena.hpp"
 

@@ -55,7 +55,12 @@ std::int64_t DeviceRig::differing(const DeviceCase& what) {
 }
 
 Row DeviceRig::row_of(const DeviceCase& what, const Launch& launch, const Timing& time) {
-  Row row{.name = what.name, .time = time, .work = launch.work, .wrong = differing(what)};
+  Row row{.name = what.name,
+          .time = time,
+          .work = launch.work,
+          .bound_name = {},
+          .wrong = differing(what),
+          .extra = {}};
   row.extra = origin_;
   row.extra.insert(row.extra.end(), what.extra.begin(), what.extra.end());
   return row;

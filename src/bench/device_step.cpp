@@ -33,7 +33,9 @@ Row step_row(const RunShape& shape, const BenchOptions& options, const Children&
   Row row{.name = fmt::format("device.step.{}", shape.model),
           .time = summarize(std::move(run.step_seconds)),
           .unit = Work::flops,
-          .work = flops};
+          .work = flops,
+          .bound_name = {},
+          .extra = {}};
   row.wrong = std::ranges::count_if(run.losses, [](double x) { return !std::isfinite(x); });
   const double tokens = static_cast<double>(shape.micro_batch * shape.seq_len);
   row.extra = {{"precision", std::string(name_of(shape.precision))},
