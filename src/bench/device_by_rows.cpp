@@ -65,7 +65,7 @@ Launch cross_entropy(Place& place, std::int64_t rows) {
   const View out = place.result(place.room(shape, half, pitch), one_step);
   const kernels::CrossEntropyArgs args{.logits = place.noise(shape, DType::f32, 4, pitch),
                                        .labels = place.tokens({rows, 1}, vocabulary),
-                                       .scale = place.keep(256.0f),
+                                       .scale = place.keep(65536.0f),
                                        .sums = place.keep(kernels::LossSum{}),
                                        .d_logits = place.on_device() ? out : View{}};
   return {[=, at = place.stream()] {
