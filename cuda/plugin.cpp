@@ -38,7 +38,8 @@ constexpr kernels::Interface twins{.attention = attention,
                                    .adamw = adamw,
                                    .lion = lion,
                                    .sgd = sgd,
-                                   .path = path};
+                                   .path = path,
+                                   .best_product = best_product};
 
 constexpr optim::Interface verdicts{.decide = decide, .report = report};
 

@@ -154,14 +154,17 @@ def sanitizer_row(name, code, text, seconds):
 
 
 def bench_rows(name, text):
-    """A row for each JSON line of `sherd bench --json`; one that counted wrong results failed."""
+    """A row for each JSON line of `sherd bench --json`; one with wrong results or without a bound failed."""
     rows = []
     for line in text.splitlines():
         if not line.startswith("{"):
             continue
         values = json.loads(line)
-        rows.append(judged(f"{name}.{len(rows)}.{values['name'].replace(' ', '_')}", values.get("wrong", 0) == 0,
-                           f"{values.get('wrong')} wrong results", values.get("seconds", 0.0), values))
+        unit = "flop_per_s" if "flop_per_s" in values else "gb_per_s"
+        missing = [key for key in ("seconds", unit, f"bound_{unit}", "of_bound", "wrong") if values.get(key) is None]
+        cause = f"no {', '.join(missing)}" if missing else f"{values['wrong']} wrong results"
+        rows.append(judged(f"{name}.{len(rows)}.{values['name'].replace(' ', '_')}",
+                           not missing and values["wrong"] == 0, cause, values.get("seconds") or 0.0, values))
     return rows
 
 

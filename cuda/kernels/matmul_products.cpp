@@ -1,6 +1,6 @@
 #include "cuda/kernels/matmul_products.hpp"
 
-#include <array>
+#include <algorithm>
 #include <optional>
 
 #include "cuda/kernels/workspace.hpp"
@@ -51,6 +51,8 @@ void point(ProductPlan& plan, const MatmulArgs& args) {
   }
 }
 
+}  // namespace
+
 void describe(const ProductKey& key, const MatmulArgs& args, ProductPlan& plan) {
   check(cublasLtMatmulDescInit(&plan.call, CUBLAS_COMPUTE_32F, CUDA_R_32F),
         "cublasLtMatmulDescInit");
@@ -68,11 +70,13 @@ void describe(const ProductKey& key, const MatmulArgs& args, ProductPlan& plan) 
   lay_out(plan.d, key.out, product.d);
 }
 
+namespace {
+
 // Sums of split products lie in fp32 in the workspace and are added in a second pass, in order; the
 // two other schemes round partial sums to the output's type.
 constexpr std::uint32_t sum_schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
 
-cublasLtMatmulPreferenceOpaque_t preference(const ProductKey& key) {
+cublasLtMatmulPreferenceOpaque_t preference(const ProductKey& key, std::uint32_t schemes) {
   cublasLtMatmulPreferenceOpaque_t wanted{};
   check(cublasLtMatmulPreferenceInit(&wanted), "cublasLtMatmulPreferenceInit");
   const auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, auto value) {
@@ -80,7 +84,7 @@ cublasLtMatmulPreferenceOpaque_t preference(const ProductKey& key) {
           "cublasLtMatmulPreferenceSetAttribute");
   };
   prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t{room});
-  prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, sum_schemes);
+  prefer(CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, schemes);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, key.align_a);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, key.align_b);
   prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, key.align_d);
@@ -100,25 +104,30 @@ bool in_order(const cublasLtMatmulAlgo_t& algorithm) {
 // The library's first choice that fits and sums in a fixed order.
 std::optional<cublasLtMatmulAlgo_t> choose(cublasLtHandle_t handle, ProductPlan& plan,
                                            const ProductKey& key) {
-  cublasLtMatmulPreferenceOpaque_t wanted = preference(key);
-  std::array<cublasLtMatmulHeuristicResult_t, 8> results{};
-  int count = 0;
-  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
-      handle, &plan.call, &plan.a, &plan.b, &plan.d, &plan.d, &wanted,
-      static_cast<int>(results.size()), results.data(), &count);
-  if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) return {};
-  check(status, "cublasLtMatmulAlgoGetHeuristic");
-  for (int i = 0; i < count; ++i) {
-    const cublasLtMatmulHeuristicResult_t& result = results[static_cast<std::size_t>(i)];
-    if (result.state == CUBLAS_STATUS_SUCCESS && in_order(result.algo) &&
-        result.workspaceSize <= room) {
-      return result.algo;
-    }
-  }
-  return {};
+  const Proposals all = propose(handle, plan, {key, sum_schemes, 8});
+  const auto found = std::find_if(all.begin(), all.end(), in_order);
+  return found == all.end() ? std::nullopt : std::optional(*found);
 }
 
 }  // namespace
+
+Proposals propose(cublasLtHandle_t handle, ProductPlan& plan, const Wish& wish) {
+  cublasLtMatmulPreferenceOpaque_t wanted = preference(wish.key, wish.schemes);
+  std::vector<cublasLtMatmulHeuristicResult_t> results(static_cast<std::size_t>(wish.most));
+  int count = 0;
+  const cublasStatus_t status =
+      cublasLtMatmulAlgoGetHeuristic(handle, &plan.call, &plan.a, &plan.b, &plan.d, &plan.d,
+                                     &wanted, wish.most, results.data(), &count);
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE) return {};
+  check(status, "cublasLtMatmulAlgoGetHeuristic");
+  results.resize(static_cast<std::size_t>(count));
+  Proposals fitting;
+  for (const cublasLtMatmulHeuristicResult_t& result : results) {
+    if (result.state == CUBLAS_STATUS_SUCCESS && result.workspaceSize <= room)
+      fitting.push_back(result.algo);
+  }
+  return fitting;
+}
 
 ProductKey product_key(const MatmulArgs& args) {
   return {.product = column_product(args),

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "cuda/kernels/matmul_layout.hpp"
 
@@ -28,6 +29,19 @@ struct ProductPlan {
   cublasLtMatmulAlgo_t algorithm{};
 };
 
+/// Fills in all of the plan but its algorithm.
+void describe(const ProductKey& key, const MatmulArgs& args, ProductPlan& plan);
+
+/// What to ask the library for: sums of split products by one of `schemes`, `most` answers.
+struct Wish {
+  const ProductKey& key;
+  std::uint32_t schemes = 0;
+  int most = 1;
+};
+using Proposals = std::vector<cublasLtMatmulAlgo_t>;
+/// The library's proposals that fit the workspace, likeliest first.
+[[nodiscard]] Proposals propose(cublasLtHandle_t handle, ProductPlan& plan, const Wish& wish);
+
 /// One queue's plans. Used by one thread at a time.
 ///
 /// **Errors** DeviceError with the library's status.
@@ -41,6 +55,9 @@ class Products {
   /// False, and nothing done, if the library has no algorithm for a call of this shape. Its
   /// workspace lies in the first device_scratch::matmul_workspace bytes of args.scratch.
   bool multiply(const MatmulArgs& args, cudaStream_t stream);
+
+  /// For benches alone: seconds of the fastest proposal, 0 without one. Waits for the device.
+  [[nodiscard]] double fastest(const MatmulArgs& args, cudaStream_t stream, int rounds);
 
  private:
   ProductPlan* plan(const MatmulArgs& args);

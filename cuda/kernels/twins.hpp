@@ -30,6 +30,7 @@ void embedding_backward(const EmbeddingBackwardArgs& args, StreamRef stream);
 void matmul(const MatmulArgs& args, StreamRef stream);
 void bias_gradient(const BiasGradientArgs& args, StreamRef stream);
 [[nodiscard]] std::string path(DType operands);
+[[nodiscard]] double best_product(const MatmulArgs& args, StreamRef stream, int rounds);
 
 void layer_norm(const LayerNormArgs& args, StreamRef stream);
 void layer_norm_backward(const LayerNormBackwardArgs& args, StreamRef stream);

@@ -6,6 +6,7 @@
 #include <iostream>
 #include <thread>
 
+#include "cli/bench_device.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/log.hpp"
 #include "sherd/bench/comm.hpp"
@@ -83,14 +84,16 @@ Rows comm_rows(const launch::RankEnvironment& seat, const sherd::bench::BenchOpt
 }
 
 // Two processes that come here again, each with a seat; the first one reports.
-int comm_bench(const BenchOutput& output, const sherd::bench::BenchOptions& options) {
+int comm_bench(const BenchOutput& output, const sherd::bench::BenchOptions& options,
+               const std::optional<BenchDevices>& devices) {
   if (const char* text = std::getenv(launch::rank_variable)) {
     const auto seat = launch::parse_rank(text);
     if (!seat)
       throw ConfigError({std::string(launch::rank_variable) + ": got '" + text +
                          "', which no supervisor of this version wrote; unset it"});
     const double before = load();
-    const Rows rows = comm_rows(*seat, options);
+    const Rows rows =
+        devices ? device_comm_rows(*seat, *devices, options) : comm_rows(*seat, options);
     if (seat->rank > 0) return 0;
     if (!output.plot.empty())
       write_plot(output.plot, draw(rows, "sherd bench comm: two processes, 16 MiB"));
@@ -99,7 +102,8 @@ int comm_bench(const BenchOutput& output, const sherd::bench::BenchOptions& opti
   }
   launch::SupervisorConfig config;
   config.world = 2;
-  config.program.arguments = {"sherd", "bench", "comm"};
+  config.program.arguments = {"sherd", "bench", "comm", "--device",
+                              devices ? output.device : "cpu"};
   if (output.quick) config.program.arguments.emplace_back("--quick");
   if (output.json) config.program.arguments.emplace_back("--json");
   if (!output.plot.empty()) {
@@ -118,19 +122,21 @@ int bench(Bench what, const BenchOutput& output) {
   sherd::bench::BenchOptions options;
   options.threads = launch::usable_cores();
   options.quick = output.quick;
-  if (what == Bench::comm) return comm_bench(output, options);
+  const std::optional<BenchDevices> devices = bench_devices(what, output.device);
+  if (what == Bench::comm) return comm_bench(output, options, devices);
   const double before = load();
   const sherd::bench::Say say = [](std::string_view words) { log::info(words); };
   Rows rows;
   std::string drawing;
   if (what == Bench::optim) {
-    rows = sherd::bench::optim(options);
+    rows = devices ? device_optim(devices->open(), options) : sherd::bench::optim(options);
     drawing = draw(rows, "sherd bench optim: part of memory bandwidth");
   } else {
     const Scratch scratch;
     const sherd::bench::Children children{"/proc/self/exe", own_environment(), scratch.path()};
     if (what == Bench::step) {
-      rows = sherd::bench::step(options, children, say);
+      rows = devices ? device_step(devices->open(), options, children, devices->name(), say)
+                     : sherd::bench::step(options, children, say);
       drawing = draw(rows, "sherd bench step: part of the library's own products");
     } else {
       rows = sherd::bench::memory(options, children, say);

@@ -44,6 +44,10 @@ struct CommandLine {
     bench->add_flag("--json", bench_output.json, "a JSON line a row, on stdout");
     bench->add_option("--plot", bench_output.plot, "draw the rows into this file")
         ->type_name("FILE.svg");
+    bench->add_option("--device", bench_output.device, "what is measured; auto: a GPU if one works")
+        ->type_name("auto|cpu|cuda[:INDEX]")
+        ->capture_default_str();
+    bench->footer("\nExample: sherd bench step --device cuda --quick");
   }
 
   int dispatch() {

@@ -63,4 +63,15 @@ Devices find_devices(std::string_view device, std::string_view library) {
   return found;
 }
 
+std::string device_problem(std::string_view device, const Devices& devices) {
+  const std::optional<DeviceChoice> choice = parse_device(device);
+  if (!choice)
+    return "--device: got '" + std::string(device) + "', need " + std::string(device_forms);
+  if (choice->kind != DeviceKind::cuda) return {};
+  if (devices.count == 0) return "--device: cuda cannot be used: " + devices.why_none;
+  if (!choice->index || *choice->index < devices.count) return {};
+  return "--device: got index " + std::to_string(*choice->index) + ", need one below " +
+         std::to_string(devices.count) + ", the number of devices";
+}
+
 }  // namespace sherd::launch

@@ -2,6 +2,7 @@
 #include <charconv>
 
 #include "sherd/base/errors.hpp"
+#include "sherd/launch/devices.hpp"
 #include "sherd/launch/run_config.hpp"
 
 namespace sherd::launch {
@@ -16,15 +17,9 @@ void check_devices(const RunConfig& config, const Devices& devices, Problems& pr
       problems.push_back("--backend: nccl needs a GPU, and none works: " + devices.why_none);
     return;
   }
-  if (devices.count == 0) {
-    problems.push_back("--device: cuda cannot be used: " + devices.why_none);
-    return;
-  }
-  if (choice.index && *choice.index >= devices.count) {
-    problems.push_back("--device: got index " + std::to_string(*choice.index) +
-                       ", need one below " + std::to_string(devices.count) +
-                       ", the number of devices");
-  }
+  std::string problem = device_problem(config.ranks.device, devices);
+  if (!problem.empty()) problems.push_back(std::move(problem));
+  if (devices.count == 0) return;
   if (config.ranks.backend != comm::Backend::nccl) return;
   if (!devices.why_no_nccl.empty()) problems.push_back("--backend: " + devices.why_no_nccl);
   if (config.ranks.ranks > devices.count) {

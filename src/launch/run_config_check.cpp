@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "sherd/base/errors.hpp"
+#include "sherd/launch/devices.hpp"
 #include "sherd/launch/field.hpp"
 
 namespace sherd::launch {
@@ -81,8 +82,7 @@ void check_batch(const RunConfig& c, Purpose purpose, Problems& problems) {
 void check_ranks(const RunConfig& c, Problems& problems) {
   const std::optional<DeviceChoice> device = parse_device(c.ranks.device);
   if (!device) {
-    problems.push_back("--device: got '" + c.ranks.device +
-                       "', need auto, cpu, cuda or cuda:INDEX with an index from 0 to 63");
+    problems.push_back(device_problem(c.ranks.device, {}));
     return;
   }
   if (c.ranks.backend != comm::Backend::nccl) return;

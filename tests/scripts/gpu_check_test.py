@@ -112,11 +112,16 @@ class Judging(unittest.TestCase):
         self.assertEqual(judge("========= Error: Target application terminated before first instrumented "
                                "API call\n"), "skipped")
 
-    def test_a_bench_row_with_wrong_results_fails(self):
-        text = '{"name":"adamw","seconds":1.5,"wrong":0}\nnoise\n{"name":"lion n","wrong":3}\n'
-        found = rows.bench_rows("bench.optim", text)
-        self.assertEqual(status_of(found), {"bench.optim.0.adamw": "passed", "bench.optim.1.lion_n": "failed"})
+    def test_a_bench_row_with_wrong_results_or_without_a_bound_fails(self):
+        rate = {"seconds": 1.5, "gb_per_s": 9.0, "bound_gb_per_s": 10.0, "of_bound": 0.9}
+        lines = [{"name": "adamw", **rate, "wrong": 0}, {"name": "lion n", **rate, "wrong": 3},
+                 {"name": "sgd", "seconds": 1.5, "flop_per_s": 9.0, "wrong": 0}, {"name": "none", **rate, "seconds": None}]
+        found = rows.bench_rows("bench.optim", "noise\n".join(json.dumps(line) + "\n" for line in lines))
+        self.assertEqual(status_of(found), {"bench.optim.0.adamw": "passed", "bench.optim.1.lion_n": "failed",
+                                            "bench.optim.2.sgd": "failed", "bench.optim.3.none": "failed"})
         self.assertEqual(found[0]["values"]["seconds"], 1.5)
+        self.assertEqual([one["detail"] for one in found[1:]],
+                         ["3 wrong results", "no bound_flop_per_s, of_bound", "no seconds, wrong"])
 
     def test_mfu_is_its_formula_and_only_known_for_known_peaks(self):
         self.assertEqual(rows.flops_per_token(10, 2, 3, 5), 6 * 10 + 12 * 2 * 3 * 5)
@@ -160,7 +165,7 @@ case "$*" in
 esac""",
     "compute-sanitizer": 'echo "========= ERROR SUMMARY: 0 errors"',
     "sherd": """
-if [ "$1" = bench ]; then echo '{"name":"row","seconds":1,"wrong":0}'; exit 0; fi
+if [ "$1" = bench ]; then echo '{"name":"row","seconds":1,"gb_per_s":1,"bound_gb_per_s":2,"of_bound":0.5,"wrong":0}'; exit 0; fi
 echo "$*" >>"$FAKE_BUILD/runs"
 case "$*" in *"$FAKE_FAULT"*) if [ -n "$FAKE_FAULT" ]; then echo 'sherd: lost'; exit 5; fi ;; esac
 while [ "$1" != --log ]; do shift; done

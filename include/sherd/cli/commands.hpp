@@ -19,9 +19,10 @@ int plan(const launch::Validated& run, const PlanOutput& output);
 
 enum class Bench : std::uint8_t { memory, step, comm, optim };
 struct BenchOutput {
-  bool quick = false;  // seconds instead of minutes
-  bool json = false;   // a line a row, on stdout
-  std::string plot;    // SVG file; empty for none
+  bool quick = false;          // seconds instead of minutes
+  bool json = false;           // a line a row, on stdout
+  std::string plot;            // SVG file; empty for none
+  std::string device = "cpu";  // as of a run
 };
 int bench(Bench what, const BenchOutput& output);
 

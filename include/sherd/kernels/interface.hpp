@@ -39,6 +39,9 @@ struct Interface {
   decltype(kernels::sgd)* sgd;
   /// The libraries and paths behind products and attention: part of the numerics key.
   std::string (*path)(DType operands);
+  /// For benches alone, since it waits for the device: seconds of the fastest of all algorithms the
+  /// library itself proposes for the bare product, each timed `rounds` times; 0: it has none.
+  double (*best_product)(const MatmulArgs& args, StreamRef stream, int rounds);
 };
 
 [[nodiscard]] inline bool on_device(StreamRef stream) { return stream.kind() != DeviceKind::cpu; }

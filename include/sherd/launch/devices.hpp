@@ -11,4 +11,9 @@ namespace sherd::launch {
 /// its own business.
 [[nodiscard]] Devices find_devices(std::string_view device, std::string_view library = {});
 
+inline constexpr std::string_view device_forms =
+    "auto, cpu, cuda or cuda:INDEX with an index from 0 to 63";
+/// Why `--device` cannot be `device` where there are `devices`; empty if it can.
+[[nodiscard]] std::string device_problem(std::string_view device, const Devices& devices);
+
 }  // namespace sherd::launch

@@ -131,7 +131,8 @@ const kernels::Interface& twins() {
                                             .adamw = updated<kernels::adamw>,
                                             .lion = updated<kernels::lion>,
                                             .sgd = updated<kernels::sgd>,
-                                            .path = path};
+                                            .path = path,
+                                            .best_product = best_product};
   return table;
 }
 

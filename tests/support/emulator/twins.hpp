@@ -42,6 +42,7 @@ void put(StreamRef stream, Kernel kernel) {
 
 /// Products, losses and whatever else needs rows staged or scratch of another size.
 void matmul(const kernels::MatmulArgs& args, StreamRef stream);
+[[nodiscard]] double best_product(const kernels::MatmulArgs& args, StreamRef stream, int rounds);
 void bias_gradient(const kernels::BiasGradientArgs& args, StreamRef stream);
 void cross_entropy(const kernels::CrossEntropyArgs& args, StreamRef stream);
 void attention(const kernels::AttentionArgs& args, StreamRef stream);
