@@ -91,6 +91,8 @@ void check_ranks(const RunConfig& c, Problems& problems) {
     problems.push_back("--backend: nccl needs a device for each rank, so --device has no index");
   if (c.sharding.reduce_order == plan::ReduceOrder::canonical)
     problems.push_back("--backend: nccl excludes --reduce-order canonical, whose order is ours");
+  if (c.precision.grad_dtype == optim::GradDType::bf16)
+    problems.push_back("--backend: nccl excludes --grad-dtype bf16, whose rounding is ours");
 }
 
 void check_sharding(const RunConfig& c, Problems& problems) {
