@@ -110,11 +110,16 @@ struct Engine::State {
     } catch (const std::exception& error) {
       parts.abort.set(exit_code(error),
                       "rank " + std::to_string(parts.comm.rank()) + ": " + error.what());
-      try {
-        watch();  // the communicator ends what peers will never complete, or streams would wait
-      } catch (const std::exception&) {
-      }
+      end_collectives();
       throw;
+    }
+  }
+  // Those on a device wait for peers that will not come, and streams end after their work: the
+  // communicator sees the abort and cuts them.
+  void end_collectives() noexcept {
+    try {
+      parts.comm.watch();
+    } catch (const std::exception&) {  // says again what is being thrown
     }
   }
 

@@ -13,18 +13,6 @@ namespace {
 namespace fs = std::filesystem;
 constexpr const char* file_name = "libsherd_cuda.so";
 
-// Beside the program where it was built, under lib where it was installed.
-std::string own_library() {
-  std::error_code error;
-  const fs::path folder = fs::read_symlink("/proc/self/exe", error).parent_path();
-  for (const fs::path& place : {folder / file_name, folder / "../lib/sherd" / file_name,
-                                folder / "../lib64/sherd" / file_name,
-                                folder / "../lib/x86_64-linux-gnu/sherd" / file_name}) {
-    if (fs::exists(place, error)) return place.lexically_normal().string();
-  }
-  return {};
-}
-
 Devices none(std::string why, bool has_driver) {
   Devices devices;
   devices.why_none = std::move(why);
@@ -33,6 +21,18 @@ Devices none(std::string why, bool has_driver) {
 }
 
 }  // namespace
+
+std::string library_of(const fs::path& program_folder) {
+  const fs::path up = program_folder / "..";
+  std::error_code error;
+  for (const fs::path& folder :
+       {program_folder, up, up / "lib/sherd", up / "lib64/sherd", up / "lib/x86_64-linux-gnu/sherd",
+        fs::path(SHERD_LIBRARY_FOLDER)}) {
+    const fs::path place = folder / file_name;
+    if (fs::exists(place, error)) return place.lexically_normal().string();
+  }
+  return {};
+}
 
 Devices find_devices(std::string_view device, std::string_view library) {
   const std::optional<DeviceChoice> choice = parse_device(device);
@@ -43,11 +43,10 @@ Devices find_devices(std::string_view device, std::string_view library) {
     const std::string no_driver = device::why_no_cuda_driver();
     if (!no_driver.empty())
       return none("this machine has no CUDA driver (" + no_driver + ")", false);
-    found.library = own_library();
+    std::error_code error;
+    found.library = library_of(fs::read_symlink("/proc/self/exe", error).parent_path());
     if (found.library.empty()) {
-      return none(
-          std::string("this sherd was built without CUDA: there is no ") + file_name + " beside it",
-          true);
+      return none(std::string("this sherd was built without CUDA: there is no ") + file_name, true);
     }
   }
   try {
