@@ -162,6 +162,8 @@ void NcclGroup::part_in_order() {
 void NcclGroup::barrier(const Label& label) {
   const std::lock_guard lock(mutex_);
   guarded([&] {
+    control().abort.poll();
+    handle_.check();  // what NCCL has found since nobody may look for any more
     meet_.arrive({.label = label});
     meet_.leave();
   });
