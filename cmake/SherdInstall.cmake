@@ -1,5 +1,4 @@
 # Makes `find_package(sherd)` work after `cmake --install`.
-include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 get_property(sherd_modules GLOBAL PROPERTY SHERD_MODULES)
 install(TARGETS ${sherd_modules} EXPORT sherd ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})

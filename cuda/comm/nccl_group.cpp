@@ -88,27 +88,35 @@ void NcclGroup::run(const Call& call, const Body& issue) {
   guarded([&] {
     issued_ = meet_.announce(call);
     enter(nullptr, timeout());
+    if (rank_.stream->kind() == DeviceKind::cpu) {
+      if (call.bytes > 0) issue();
+      meet_.compare();
+      return meet_.complete(issued_);
+    }
+    device::Ready begun = mark();
     if (call.bytes > 0) issue();
-    note(issued_);
+    note(std::move(begun));
   });
 }
 
-void NcclGroup::note(std::uint32_t sequence) {
-  if (rank_.stream->kind() == DeviceKind::cpu) {
-    meet_.compare();
-    return meet_.complete(sequence);
-  }
+device::Ready NcclGroup::mark() {
+  if (spare_.empty()) spare_.emplace_back(*rank_.stream->device());
+  device::Ready here = std::move(spare_.back());
+  spare_.pop_back();
+  here.record(*rank_.stream, device::Watcher::host);
+  return here;
+}
+
+void NcclGroup::note(device::Ready begun) {
   retire();
   if (pending_.empty()) oldest_ = Patience(timeout());
-  if (spare_.empty()) spare_.emplace_back(*rank_.stream->device());
-  pending_.push_back({std::move(spare_.back()), sequence, meet_.own_call()});
-  spare_.pop_back();
-  pending_.back().ready.record(*rank_.stream, device::Watcher::host);
+  pending_.push_back({std::move(begun), mark(), issued_, meet_.own_call()});
 }
 
 void NcclGroup::retire() {
   while (!pending_.empty() && pending_.front().ready.reached()) {
     meet_.complete(pending_.front().sequence);
+    spare_.push_back(std::move(pending_.front().begun));
     spare_.push_back(std::move(pending_.front().ready));
     pending_.pop_front();
     oldest_ = Patience(timeout());
@@ -125,6 +133,7 @@ void NcclGroup::watch() {
     meet_.compare();
     if (pending_.empty()) return;
     const Pending& oldest = pending_.front();
+    if (!oldest.begun.reached()) oldest_ = Patience(timeout());  // behind this rank's own work
     if (oldest_.exhausted()) meet_.fail(meet_.overdue(oldest.call, oldest.sequence));
   };
   guarded(look, &NcclGroup::in_oldest);
@@ -153,6 +162,8 @@ void NcclGroup::part_in_order() {
 void NcclGroup::barrier(const Label& label) {
   const std::lock_guard lock(mutex_);
   guarded([&] {
+    control().abort.poll();
+    handle_.check();  // what NCCL has found since nobody may look for any more
     meet_.arrive({.label = label});
     meet_.leave();
   });

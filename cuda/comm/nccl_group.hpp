@@ -49,7 +49,7 @@ class NcclGroup {
  private:
   // A collective that is on the stream but has not been seen complete.
   struct Pending {
-    device::Ready ready;
+    device::Ready begun, ready;  // where the stream comes to it, and is past it
     std::uint32_t sequence;
     std::string call;
   };
@@ -64,7 +64,8 @@ class NcclGroup {
   [[nodiscard]] std::string in_oldest() const;
   void guarded(const Body& body, Where where = &NcclGroup::in_call);
   [[noreturn]] void fail(const std::exception& error, Where where);
-  void note(std::uint32_t sequence);
+  [[nodiscard]] device::Ready mark();
+  void note(device::Ready begun);
   void retire();
   void part_in_order();
 
@@ -75,7 +76,7 @@ class NcclGroup {
   const char* stage_ = nullptr;  // what NCCL is doing; nullptr: a collective
   std::uint32_t issued_ = 0;     // its sequence number
   Patience patience_;
-  Patience oldest_;  // of the first that is pending
+  Patience oldest_;  // of the first that is pending, once the stream has come to it
   std::deque<Pending> pending_;
   std::vector<device::Ready> spare_;
   int exceptions_;

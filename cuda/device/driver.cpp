@@ -7,6 +7,7 @@
 #include <string>
 
 #include "cuda/device/architecture.hpp"
+#include "cuda/device/built_for.hpp"
 #include "cuda/device/check.hpp"
 #include "cuda/device/recording.hpp"
 
@@ -49,6 +50,12 @@ bool pageable(const void* at) {
   cudaPointerAttributes found{};
   check(cudaPointerGetAttributes(&found, at), "cudaPointerGetAttributes");
   return found.type == cudaMemoryTypeUnregistered;
+}
+
+std::string wrong_architecture(int index) {
+  return "cuda:" + std::to_string(index) + " is " + architecture_of(properties_of(index)) +
+         ", this build has code for " + built_architectures() +
+         ": build with CMAKE_CUDA_ARCHITECTURES for it";
 }
 
 /// Owns a queue until its fields are complete.
@@ -229,9 +236,16 @@ class CudaDriver final : public device::Driver {
 int count_devices() {
   int count = 0;
   const cudaError_t status = cudaGetDeviceCount(&count);
-  if (status == cudaSuccess) return count;
-  (void)cudaGetLastError();
-  throw DeviceError(why_unusable(status));
+  if (status != cudaSuccess) {
+    (void)cudaGetLastError();
+    throw DeviceError(why_unusable(status));
+  }
+  for (int index = 0; index < count; ++index) {
+    const cudaDeviceProp device = properties_of(index);
+    if (is_built_for(built_architectures(), device.major * 10 + device.minor)) return count;
+  }
+  if (count > 0) throw DeviceError(wrong_architecture(0));
+  return 0;
 }
 
 std::string name_device(int index) { return properties_of(index).name; }
@@ -240,9 +254,7 @@ std::unique_ptr<device::Driver> open_device(int index) {
   auto driver = std::make_unique<CudaDriver>(index);
   const cudaError_t status = find_code();
   if (status == cudaErrorNoKernelImageForDevice || status == cudaErrorInvalidDeviceFunction) {
-    throw DeviceError("cuda:" + std::to_string(index) + " is " +
-                      architecture_of(properties_of(index)) + ", this build has code for " +
-                      built_architectures() + ": build with CMAKE_CUDA_ARCHITECTURES for it");
+    throw DeviceError(wrong_architecture(index));
   }
   check(status, "cudaFuncGetAttributes");
   return driver;

@@ -167,7 +167,7 @@ std::unique_ptr<Communicator> local(const LocalRank& seat) {
   expects(world == 1 || seat.peers != nullptr, "local: got no peer arenas, need them");
   seat.control->ranks[static_cast<std::size_t>(seat.rank)].pid.store(getpid(),
                                                                      std::memory_order_relaxed);
-  if (seat.peers) seat.peers->publish(seat.rank, seat.arena);
+  if (world > 1) seat.peers->publish(seat.rank, seat.arena);
   Group group{.control = seat.control, .self = seat.rank, .timeout = seat.timeout};
   for (Rank rank = 0; rank < world; ++rank) {
     group.ranks.push_back(rank);

@@ -17,8 +17,8 @@ constexpr auto nap = std::chrono::microseconds(50);
 void await(Driver& driver, Mark& mark, const AbortWord& abort, const Watch& watch) {
   const auto until = std::chrono::steady_clock::now() + spin;
   while (!driver.reached(mark)) {
+    if (watch) watch();  // first: whoever watches ends its own work when the run has ended
     abort.poll();
-    if (watch) watch();
     if (std::chrono::steady_clock::now() > until) std::this_thread::sleep_for(nap);
   }
 }

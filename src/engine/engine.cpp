@@ -17,8 +17,9 @@ namespace {
 /// Makes bytes readable by the host between programs, where the sanitizer guards the arena.
 class Opened {
  public:
-  explicit Opened(std::span<std::byte> bytes, Lanes lanes)
-      : bytes_(bytes), guarded_(poison_works() && lanes == Lanes::inlined) {
+  Opened(std::span<std::byte> bytes, const EngineParts& parts)
+      : bytes_(bytes),
+        guarded_(poison_works() && parts.lanes == Lanes::inlined && parts.device == nullptr) {
     if (guarded_) unpoison(bytes_);
   }
   ~Opened() {
@@ -70,7 +71,7 @@ struct Engine::State {
   }
 
   Runner::Parts runner_parts(const plan::Scheduled& scheduled, const data::BatchLoader& from) {
-    return {parts, scheduled, from, decide, compute(), net(), parts.device};
+    return {parts, scheduled, from, decide, compute(), net(), watch, parts.device};
   }
   std::unique_ptr<Walk> make_walk(const plan::Scheduled& scheduled, Runner& visitor) {
     if (parts.device == nullptr) {
@@ -133,10 +134,10 @@ struct Engine::State {
   template <class T>
   T read(const T* from, const Runner& by) {
     if (parts.device != nullptr) {
-      by.await_verdict(watch);
+      by.await_verdict();
       return *from;
     }
-    const Opened open({reinterpret_cast<std::byte*>(const_cast<T*>(from)), sizeof(T)}, parts.lanes);
+    const Opened open({reinterpret_cast<std::byte*>(const_cast<T*>(from)), sizeof(T)}, parts);
     return *from;
   }
 
@@ -178,7 +179,7 @@ Engine::~Engine() = default;
 
 void Engine::initialise(const model::Weights& weights) {
   State& s = *state_;
-  const Opened open(s.parts.arenas[0], s.parts.lanes);
+  const Opened open(s.parts.arenas[0], s.parts);
   const Transfer transfer{s.host, s.compute()};
   load_weights(s.parts.plan, s.parts.arenas, weights, transfer);
   s.control = optim::initial(s.parts.precision);
@@ -225,10 +226,14 @@ double Engine::evaluate() {
   return loss;
 }
 
+void Engine::drain() {
+  state_->guarded([&] { state_->walk->drain(); });
+}
+
 std::string Engine::parameters_hash() {
   State& s = *state_;
-  s.guarded([&] { s.walk->drain(); });
-  const Opened open(s.parts.arenas[0], s.parts.lanes);
+  drain();
+  const Opened open(s.parts.arenas[0], s.parts);
   Digest sum = digest_of(s.parts.plan, s.parts.arenas, {s.host, s.compute()});
   if (s.parts.comm.world() > 1) s.guarded([&] { sum = s.sum_over_ranks(sum); });
   return fmt::format("{:016x}{:016x}", sum[0], sum[1]);

@@ -59,7 +59,7 @@ void Runner::visit(std::uint32_t index, const Moment& moment) {
 void Runner::prepare(std::uint32_t index, const Moment& moment) {
   const Step& step = parts_.scheduled.program.steps[index];
   if (step.verb != Verb::feed) return;
-  fed_->block(parts_.engine.abort);  // the device has taken what was there
+  fed_->block(parts_.engine.abort, parts_.watch);  // the device has taken what was there
   Bound& bound = bound_[index];
   if (step.subject == 0) {
     fill({bound.inputs_host, bound.labels_host}, moment);
@@ -81,9 +81,7 @@ std::string Runner::varies(std::uint32_t index) const {
   return {};
 }
 
-void Runner::await_verdict(const device::Watch& watch) const {
-  verdict_->block(parts_.engine.abort, watch);
-}
+void Runner::await_verdict() const { verdict_->block(parts_.engine.abort, parts_.watch); }
 
 void Runner::fill(const Batch& batch, const Moment& moment) {
   const std::uint64_t at = trains_ ? moment.step : moment.micro;

@@ -19,6 +19,7 @@ class Runner final : public Visitor {
     const optim::DecideConfig& decide;
     device::Stream& compute;
     device::Stream& net;                         // of the net lane
+    const device::Watch& watch;                  // called while the host waits
     const device::OpenDevice* device = nullptr;  // null: the CPU
   };
   explicit Runner(const Parts& parts);
@@ -29,7 +30,7 @@ class Runner final : public Visitor {
   [[nodiscard]] std::string varies(std::uint32_t step) const override;
 
   /// On a device: the host waits for the verdict's copy in pinned memory.
-  void await_verdict(const device::Watch& watch) const;
+  void await_verdict() const;
   optim::Fed fed;
 
  private:

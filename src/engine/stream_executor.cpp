@@ -209,7 +209,7 @@ void StreamExecutor::visit(std::uint32_t step, const Moment& moment) {
                      trace.now(),
                      {}};
     parts_.visitor.visit(step, moment);
-    if (!hosted(step)) device::block(stream(what.lane), parts_.abort);
+    if (!hosted(step)) device::block(stream(what.lane), parts_.abort, parts_.watch);
     event.duration = trace.now() - event.start;
     event.ended = trace.tick();
     trace.record(event);

@@ -150,6 +150,7 @@ class Training {
     return true;
   }
   void finish(const engine::StepResult& result, double seconds) {
+    engine_.drain();
     const comm::Traffic wire = comm_->traffic();
     const std::string hash = engine_.parameters_hash();
     seat_.control.ranks[static_cast<std::size_t>(rank())].rss_peak.store(peak_resident());

@@ -63,7 +63,35 @@ TEST_CASE("a device library that is not there is exit code 2 for cuda and nothin
   CHECK(cuda.code == 2);
   CHECK(says(cuda, "/nonexistent/libsherd.so"));
   CHECK(run_sherd(bench.small_run(std::string(steps) + "--device cpu"), place).code == 0);
-  CHECK(run_sherd(bench.small_run(std::string(steps) + "--device auto"), place).code == 0);
+}
+
+TEST_CASE("auto takes the CPU where no device works, and says why once") {
+  const Bench bench;
+  Place lost;
+  lost.environment = {"SHERD_DEVICE_LIBRARY=/nonexistent/libsherd.so"};
+  for (const auto& [place, why] :
+       {std::pair{lost, "/nonexistent/libsherd.so"},
+        {emulated({"SHERD_EMULATED_DEVICES=0"}), "there is no device"}}) {
+    const Outcome outcome =
+        run_sherd(bench.small_run(std::string(steps) + "--device auto --ranks 2"), place);
+    INFO(outcome.err);
+    CHECK(outcome.code == 0);
+    const std::size_t first = outcome.err.find("--device auto takes the CPU");
+    REQUIRE(first != std::string::npos);
+    CHECK(outcome.err.find("takes the CPU", first + 20) == std::string::npos);
+    CHECK(says(outcome, why));
+  }
+  const Outcome cpu = run_sherd(bench.small_run(std::string(steps) + "--device cpu"), lost);
+  CHECK_FALSE(says(cpu, "takes the CPU"));
+}
+
+TEST_CASE("the key of a run names the device that was asked for") {
+  const Bench bench;
+  const Training zero = train(bench, std::string(steps) + "--device cuda:0"),
+                 one = train(bench, std::string(steps) + "--device cuda:1");
+  CHECK(train(bench, std::string(steps) + "--device cuda").key() == zero.key());
+  CHECK(one.key() != zero.key());  // another kind of card
+  CHECK(says(one.outcome, "other emulated device"));
 }
 
 TEST_CASE("bad names and indices of devices are exit code 2") {
@@ -74,8 +102,9 @@ TEST_CASE("bad names and indices of devices are exit code 2") {
                                       {"cuda:", "cuda:INDEX"},
                                       {"cuda:0x", "cuda:INDEX"}}) {
     CAPTURE(device);
-    const Outcome outcome =
-        run_sherd(bench.small_run(std::string(steps) + "--device " + device), emulated());
+    std::string flags = steps;
+    flags.append("--device ").append(device);
+    const Outcome outcome = run_sherd(bench.small_run(flags), emulated());
     CHECK(outcome.code == 2);
     CHECK(says(outcome, words));
   }

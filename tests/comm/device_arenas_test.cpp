@@ -51,6 +51,19 @@ TEST_CASE("a window on a device arena shows the peer's bytes to the device") {
   }
 }
 
+TEST_CASE("a rank without peers announces no arena, which not every device can do") {
+  const Files files(1);
+  const device::OpenDevice opened = test::open_device();
+  const test::Room arena(opened, device::Memory::device, 10000);
+  const comm::ControlMapping control = comm::ControlBlock::create(1);
+  const auto comm = comm::local({.control = &*control,
+                                 .arena = arena.bytes(),
+                                 .peers = comm::device_arenas(opened, files.fds),
+                                 .timeout = std::chrono::seconds(1)});
+  std::byte one{};
+  CHECK(pread(files.fds[0], &one, 1, 0) == 0);
+}
+
 TEST_CASE(
     "a window beyond a device arena and an arena nobody announced are errors that name the rank") {
   const Files files(2);

@@ -130,6 +130,42 @@ TEST_CASE("on a device the oldest collective that is late is the one named") {
   CHECK(thrown[1] == thrown[0]);
 }
 
+TEST_CASE("a collective has its time from when the stream comes to it") {
+  const Thrown thrown = attempt(
+      {.world = 2, .place = Place::device, .timeout = milliseconds(200)},
+      [] { fake_nccl_hold_streams(true); },
+      [](NcclRank& rank) {
+        const auto other = rank.comm.split(0);
+        other->all_gather(rank.view(0, 8), rank.view(4096, 16), {"ahead of it"});
+        gather(rank);
+        const auto until = std::chrono::steady_clock::now() + milliseconds(500);
+        while (std::chrono::steady_clock::now() < until) rank.comm.watch();
+        rank.comm.barrier({"both have waited"});
+        if (rank.comm.rank() == 0) fake_nccl_hold_streams(false);
+        settle(rank);
+        other->watch();
+      });
+  CHECK(thrown == Thrown{"", ""});
+}
+
+TEST_CASE("a rank that waits when the run ends cuts NCCL off before it gives up") {
+  int cuts = 0;
+  const Thrown thrown = attempt(
+      {.world = 1, .place = Place::device}, [] { fake_nccl_hold_streams(true); },
+      [&](NcclRank& rank) {
+        gather(rank);
+        rank.control.fail(5, "the disk is full");
+        try {
+          device::block(rank.stream, rank.control.abort, [&] { rank.comm.watch(); });
+        } catch (const CommError&) {
+          cuts = fake_nccl_cuts();
+          throw;
+        }
+      });
+  CHECK(thrown == Thrown{"the disk is full"});
+  CHECK(cuts == 1);
+}
+
 TEST_CASE("a rank that never issues a collective is named by those who did") {
   for (const Place place : {Place::host, Place::device}) {
     const Thrown thrown = attempt(

@@ -7,28 +7,12 @@
 #include "support/awkward_gpt2.hpp"
 #include "support/faulty_comm.hpp"
 #include "support/thread_ranks.hpp"
+#include "support/torn_tokens.hpp"
 
 using namespace sherd;
 using namespace sherd::test;
 
 namespace {
-
-/// Bad content from the `good`-th reading on.
-class TornTokens final : public data::Source {
- public:
-  TornTokens(std::uint64_t samples, int good) : inner_(samples), good_(good) {}
-  std::uint64_t samples() const override { return inner_.samples(); }
-  data::SampleShape shape() const override { return inner_.shape(); }
-  void read(std::uint64_t sample, View inputs, View labels) const override {
-    if (--good_ < 0) throw DataError("tokens.bin: token 999 at byte 42 is outside the vocabulary");
-    inner_.read(sample, inputs, labels);
-  }
-  std::uint64_t fingerprint() const override { return inner_.fingerprint(); }
-
- private:
-  MadeTokens inner_;
-  mutable int good_;
-};
 
 /// Counts the looks that a communicator takes after the run has failed.
 class WatchedComm final : public support::FaultyComm {

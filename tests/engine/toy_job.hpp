@@ -43,7 +43,7 @@ class MadeRows final : public data::Source {
 class Shift final : public Block {
  public:
   using Also = std::function<void(const Forward&)>;
-  explicit Shift(Also also = {}) : also_(std::move(also)) {}
+  explicit Shift(Also also = {}, bool random = false) : also_(std::move(also)), random_(random) {}
   void declare(Declare& d) const override {
     const Shape rows{d.rows().rows, toy_width};
     d.input(rows);
@@ -51,6 +51,7 @@ class Shift final : public Block {
     d.param("shift", {1, toy_width}, {0, 0.5F});
     d.backward_reads({});
     d.save_input();
+    if (random_) d.random();
   }
   void forward(const Forward& f) override {
     if (also_) also_(f);
@@ -64,14 +65,15 @@ class Shift final : public Block {
 
  private:
   Also also_;
+  bool random_;
 };
 
-/// Two shifts, which call these before each forward.
+/// Two shifts, which call these before each forward; the second declares random bits.
 inline launch::Job toy_job(Shift::Also first = {}, Shift::Also second = {}) {
   launch::Job job;
   job.model.add<model::Features>("features", toy_width);
   job.model.add<Shift>("first.shift", std::move(first));
-  job.model.add<Shift>("second.shift", std::move(second));
+  job.model.add<Shift>("second.shift", std::move(second), true);
   job.model.end<model::SquaredErrorHead>(toy_width);
   job.description = "toy";
   job.train = std::make_unique<MadeRows>(13);

@@ -122,6 +122,16 @@ TEST_CASE("settings that exclude each other are refused") {
          c.precision.grad_dtype = optim::GradDType::bf16;
        },
        "--reduce-order: canonical excludes --grad-dtype bf16"},
+      {[](RunConfig& c) {
+         c.ranks.backend = comm::Backend::nccl;
+         c.sharding.reduce_order = ReduceOrder::canonical;
+       },
+       "--backend: nccl excludes --reduce-order canonical, whose order is ours"},
+      {[](RunConfig& c) {
+         c.ranks.backend = comm::Backend::nccl;
+         c.precision.grad_dtype = optim::GradDType::bf16;
+       },
+       "--backend: nccl excludes --grad-dtype bf16, whose rounding is ours"},
       {[](RunConfig& c) { c.precision.loss_scale = 8; }, "--loss-scale: needs --precision fp16"},
       {[](RunConfig& c) { c.precision.loss_scale_min = 2; },
        "--loss-scale-min: needs --precision fp16"},

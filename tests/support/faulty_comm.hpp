@@ -13,14 +13,16 @@
 namespace sherd::support {
 
 /// Calls `before(n)` ahead of collective n = 1, 2, … of the communicator inside; groups split off
-/// it share the count's rule, not the count.
+/// it share the count's rule, not the count. `watched` is called by every watch.
 class FaultyComm : public comm::Communicator {
  public:
   using Before = std::function<void(int)>;
-  FaultyComm(std::unique_ptr<Communicator> inner, Before before)
+  using Watched = std::function<void()>;
+  FaultyComm(std::unique_ptr<Communicator> inner, Before before, Watched watched = {})
       : Communicator(inner->rank(), inner->world()),
         inner_(std::move(inner)),
-        before_(std::move(before)) {}
+        before_(std::move(before)),
+        watched_(std::move(watched)) {}
 
   void all_gather(View shard, View full, const comm::Label& label) override {
     run([&] { inner_->all_gather(shard, full, label); });
@@ -37,7 +39,10 @@ class FaultyComm : public comm::Communicator {
   void barrier(const comm::Label& label) override {
     run([&] { inner_->barrier(label); });
   }
-  void watch() override { inner_->watch(); }
+  void watch() override {
+    if (watched_) watched_();
+    inner_->watch();
+  }
   std::unique_ptr<Communicator> split(int color) override {
     std::unique_ptr<Communicator> child;
     run([&] { child = inner_->split(color); });
@@ -54,6 +59,7 @@ class FaultyComm : public comm::Communicator {
 
   std::unique_ptr<Communicator> inner_;
   Before before_;
+  Watched watched_;
   int count_ = 0;
 };
 

@@ -29,6 +29,7 @@ struct ThreadRun {
   Bytes slack = 0;               // of each arena, beyond the plan
   std::string device_library{};  // all ranks share its first device; none: the CPU
   engine::Replay replay = engine::Replay::where_it_can;
+  std::function<void(device::OpenDevice&)> adjust_device{};  // once opened
 };
 
 /// One rank while it lives.
@@ -133,6 +134,7 @@ class ThreadRanks {
       }
       devices_.push_back(
           std::make_unique<device::OpenDevice>(device::open_device(run_.device_library, 0)));
+      if (run_.adjust_device) run_.adjust_device(*devices_.back());
       device::Driver& driver = *devices_.back()->driver;
       arenas_.push_back(memory::Arena::on(driver, device::Memory::device, size));
       pinned_.push_back(
@@ -214,6 +216,7 @@ inline std::vector<RankResult> train(ThreadRanks& ranks) {
       result.steps.push_back(seat.engine.step());
       result.changes.push_back(seat.engine.ledger().changes());
     }
+    seat.engine.drain();
     result.traffic = seat.comm.traffic();
     result.hash = seat.engine.parameters_hash();
     result.measured = seat.engine.ledger().measured(memory::Tier::device);

@@ -61,6 +61,8 @@ class Engine {
   void initialise(const model::Weights& weights);
   /// One optimizer step. `stop` is this rank's wish to end, summed over ranks with the verdict.
   StepResult step(bool stop = false);
+  /// Returns when all steps are complete on every lane: the communicator's traffic is then theirs.
+  void drain();
   /// Token-weighted mean loss over the validation source, in a fixed order.
   double evaluate();
   /// 128 bits over every fp32 master weight, by name and position, without padding: the same at any

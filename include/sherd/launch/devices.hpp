@@ -1,8 +1,17 @@
 #pragma once
 // Which devices this machine has, asked only when `--device` allows one.
+#include <filesystem>
+#include <string>
+
 #include "sherd/launch/run_config.hpp"
 
 namespace sherd::launch {
+
+/// The device library of a program in `program_folder`; empty: there is none.
+///
+/// Beside it or one folder up where both were built, under lib where both were installed, else
+/// where this sherd installs its own: a program of a user's may lie anywhere.
+[[nodiscard]] std::string library_of(const std::filesystem::path& program_folder);
 
 /// Looks for CUDA devices unless `device` says cpu. Nothing is loaded where there is no driver, so
 /// such a run pays nothing.

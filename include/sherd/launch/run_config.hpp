@@ -65,8 +65,10 @@ struct Devices {
   std::string library;  // path of the one that drives them
   int count = 0;
   std::string why_none = "no device was looked for";  // when count is 0, in the driver's own words
+  bool has_driver = false;                            // so that a user may expect a device to work
   std::string why_no_nccl;                            // empty: NCCL can be loaded
-  std::string name, path_f32, path_16;                // the first one, its products by operands
+  std::string name;                                   // of the one asked for, else the first
+  std::string path_f32, path_16;                      // its products by operands
 };
 
 /// A config that check() found no fault with and whose `auto` values are chosen: batch sizes,

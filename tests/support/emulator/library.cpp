@@ -20,7 +20,8 @@ void report(const optim::Vote& vote, optim::EvalReport& report, StreamRef stream
   });
 }
 
-std::string name(int) { return "emulated device"; }
+// Of two kinds, as cards of a machine may be.
+std::string name(int index) { return index % 2 == 0 ? "emulated device" : "other emulated device"; }
 
 constexpr const char* no_nccl = "the emulated device has no NCCL";
 std::unique_ptr<comm::Communicator> nccl(const comm::NcclSeat&) { throw CommError(no_nccl); }
