@@ -87,24 +87,6 @@ TEST_CASE("the communicator is watched whenever the host waits for the device") 
   }
 }
 
-TEST_CASE("the communicator hears of a failure before the engine ends") {
-  SHERD_NEEDS_DEVICE();
-  bool heard = false;
-  ThreadRun run = run_of(config_of(1));
-  run.job = [](Rank) {
-    launch::Job job = awkward_job(awkward_gpt2(), 99);
-    job.train = std::make_unique<TornTokens>(99, 5);
-    return job;
-  };
-  run.wrap = [&](ThreadRun::Comm comm, const comm::ControlBlock& control) {
-    const auto hear = [&] { heard = heard || control.abort.is_set(); };
-    return std::make_unique<FaultyComm>(
-        std::move(comm), [](int) {}, hear);
-  };
-  CHECK_THROWS_AS(rethrow(end_of(run)), DataError);
-  CHECK(heard);
-}
-
 TEST_CASE("bad data on one rank ends all ranks on a device with its message") {
   SHERD_NEEDS_DEVICE();
   ThreadRun run = run_of(config_of(3));

@@ -14,21 +14,6 @@ using namespace sherd::test;
 
 namespace {
 
-/// Counts the looks that a communicator takes after the run has failed.
-class WatchedComm final : public support::FaultyComm {
- public:
-  WatchedComm(ThreadRun::Comm inner, Before before, const AbortWord& abort, std::atomic<int>& looks)
-      : FaultyComm(std::move(inner), std::move(before)), abort_(abort), looks_(looks) {}
-  void watch() override {
-    if (abort_.is_set()) ++looks_;
-    abort_.poll();
-  }
-
- private:
-  const AbortWord& abort_;
-  std::atomic<int>& looks_;
-};
-
 std::string text_of(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
@@ -110,9 +95,12 @@ TEST_CASE("a communicator sees the abort before the engine of a failed rank ends
     };
     const auto wrap = [&](ThreadRun::Comm comm, const comm::ControlBlock& control) {
       const Rank rank = comm->rank();
-      return std::make_unique<WatchedComm>(
-          std::move(comm), [=](int call) { before(rank, call); }, control.abort,
-          looks[static_cast<std::size_t>(rank)]);
+      return std::make_unique<support::FaultyComm>(
+          std::move(comm), [=](int call) { before(rank, call); },
+          [&control, &own = looks[static_cast<std::size_t>(rank)]] {
+            if (control.abort.is_set()) ++own;
+            control.abort.poll();
+          });
     };
     const Ending ending = end_of({.config = config_of(overlap),
                                   .job = [](Rank) { return awkward_job(awkward_gpt2(), 18); },

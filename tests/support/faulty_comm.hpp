@@ -14,7 +14,7 @@ namespace sherd::support {
 
 /// Calls `before(n)` ahead of collective n = 1, 2, … of the communicator inside; groups split off
 /// it share the count's rule, not the count. `watched` is called by every watch.
-class FaultyComm : public comm::Communicator {
+class FaultyComm final : public comm::Communicator {
  public:
   using Before = std::function<void(int)>;
   using Watched = std::function<void()>;
