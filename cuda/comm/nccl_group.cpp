@@ -103,7 +103,7 @@ device::Ready NcclGroup::mark() {
   if (spare_.empty()) spare_.emplace_back(*rank_.stream->device());
   device::Ready here = std::move(spare_.back());
   spare_.pop_back();
-  here.record(*rank_.stream, device::Watcher::host);
+  here.record(*rank_.stream);
   return here;
 }
 

@@ -112,9 +112,9 @@ class CudaDriver final : public device::Driver {
       (void)cudaEventDestroy(owned->event);
     }
   }
-  void record(device::Mark& mark, device::Queue& queue, device::Watcher watcher) override {
+  void record(device::Mark& mark, device::Queue& queue) override {
     use();
-    cuda::record(mark, queue, watcher);
+    cuda::record(mark, queue);
   }
   void gate(device::Queue& queue, device::Mark& mark) override {
     use();

@@ -17,7 +17,6 @@ struct Queue {
 };
 struct Mark {
   cudaEvent_t event = nullptr;
-  bool orders_recording = false;  // last recorded as a place inside of a recording
 };
 struct Graph {
   cudaGraphExec_t exec = nullptr;

@@ -10,22 +10,12 @@ bool is_recording(const device::Queue& queue) {
   return status != cudaStreamCaptureStatusNone;
 }
 
-void record(device::Mark& mark, device::Queue& queue, device::Watcher watcher) {
-  const bool recording = is_recording(queue);
-  // A node of its own, so that each run of the recording reaches the mark anew.
-  const bool own_node = recording && watcher == device::Watcher::host;
-  check(cudaEventRecordWithFlags(mark.event, queue.stream,
-                                 own_node ? cudaEventRecordExternal : cudaEventRecordDefault),
-        "cudaEventRecordWithFlags");
-  mark.orders_recording = recording && !own_node;
+void record(device::Mark& mark, device::Queue& queue) {
+  check(cudaEventRecord(mark.event, queue.stream), "cudaEventRecord");
 }
 
 void gate(device::Queue& queue, device::Mark& mark) {
-  // What was put on a queue outside of the recording is waited for at each run of it.
-  const bool from_outside = !mark.orders_recording && is_recording(queue);
-  check(cudaStreamWaitEvent(queue.stream, mark.event,
-                            from_outside ? cudaEventWaitExternal : cudaEventWaitDefault),
-        "cudaStreamWaitEvent");
+  check(cudaStreamWaitEvent(queue.stream, mark.event, 0), "cudaStreamWaitEvent");
 }
 
 void begin_recording(device::Queue& queue) {

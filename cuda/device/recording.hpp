@@ -7,7 +7,7 @@ namespace sherd::cuda {
 
 [[nodiscard]] bool is_recording(const device::Queue& queue);
 
-void record(device::Mark& mark, device::Queue& queue, device::Watcher watcher);
+void record(device::Mark& mark, device::Queue& queue);
 void gate(device::Queue& queue, device::Mark& mark);
 
 void begin_recording(device::Queue& queue);

@@ -43,9 +43,7 @@ Ready::~Ready() {
   if (mark_ != nullptr) device_->driver->drop(mark_);
 }
 
-void Ready::record(StreamRef stream, Watcher watcher) {
-  device_->driver->record(*mark_, stream.queue(), watcher);
-}
+void Ready::record(StreamRef stream) { device_->driver->record(*mark_, stream.queue()); }
 void Ready::gate(StreamRef stream) const { device_->driver->gate(stream.queue(), *mark_); }
 bool Ready::reached() const { return device_->driver->reached(*mark_); }
 
@@ -68,7 +66,7 @@ void block(StreamRef stream, const AbortWord& abort, const Watch& watch) {
   device::Driver& driver = stream.driver();
   const std::unique_ptr<Mark, std::function<void(Mark*)>> mark(driver.make_mark(),
                                                                [&](Mark* at) { driver.drop(at); });
-  driver.record(*mark, stream.queue(), Watcher::host);
+  driver.record(*mark, stream.queue());
   await(driver, *mark, abort, watch);
 }
 

@@ -68,6 +68,12 @@ void Runner::prepare(std::uint32_t index, const Moment& moment) {
   }
 }
 
+void Runner::queued(std::uint32_t index) {
+  const Verb verb = parts_.scheduled.program.steps[index].verb;
+  if (verb == Verb::feed) fed_->record(parts_.compute);
+  if (verb == Verb::decide) verdict_->record(parts_.compute);
+}
+
 std::string Runner::varies(std::uint32_t index) const {
   const Step& step = parts_.scheduled.program.steps[index];
   const bool block =
@@ -110,7 +116,6 @@ void Runner::feed_device(const Step& step, Bound& bound) {
     device::copy(raw(to.bias2), raw(from.bias2), parts_.compute);
     device::copy({bound.vote_local.data, sizeof from.stop}, raw(from.stop), parts_.compute);
   }
-  fed_->record(parts_.compute, device::Watcher::host);
 }
 
 // A block that did not ask for random bits gets none that change.
@@ -203,7 +208,6 @@ void Runner::decide(const Step& step, Bound& bound) {
   auto* verdict = step.subject == 0 ? reinterpret_cast<std::byte*>(bound.control)
                                     : reinterpret_cast<std::byte*>(bound.report);
   device::copy(bound.verdict_host, {verdict, bound.verdict_host.size()}, parts_.compute);
-  verdict_->record(parts_.compute, device::Watcher::host);
 }
 
 void Runner::update(Bound& bound) {

@@ -27,6 +27,7 @@ class Runner final : public Visitor {
 
   void visit(std::uint32_t step, const Moment& moment) override;
   void prepare(std::uint32_t step, const Moment& moment) override;
+  void queued(std::uint32_t step) override;
   [[nodiscard]] std::string varies(std::uint32_t step) const override;
 
   /// On a device: the host waits for the verdict's copy in pinned memory.

@@ -9,7 +9,6 @@
 namespace sherd::engine {
 
 using device::Lane;
-using device::Watcher;
 
 namespace {
 
@@ -113,6 +112,7 @@ void StreamExecutor::replay(std::size_t phase, const Moment& moment) {
   parts_.device.driver->launch(*phases_[phase].graph, stream(Lane::compute).queue());
   part_lanes();
   for (std::uint32_t i = steps.first; i < steps.last; ++i) {
+    parts_.visitor.queued(i);
     latest_[i] = &*tails_[at(Lane::compute)];
     tickets_[i] = 0;
   }
@@ -128,7 +128,7 @@ void StreamExecutor::record(std::size_t phase, const Moment& moment) {
   parts_.device.driver->begin_recording(compute.queue());
   recording_ = true;
   forked_ = {};
-  start_->record(compute, Watcher::queue);
+  start_->record(compute);
   for (std::uint32_t i = steps.first; i < steps.last; ++i) {
     fork(parts_.scheduled.program.steps[i].lane);
     gate(i);
@@ -136,7 +136,7 @@ void StreamExecutor::record(std::size_t phase, const Moment& moment) {
   }
   for (std::size_t lane = 0; lane < forked_.size(); ++lane) {
     if (!forked_[lane]) continue;
-    tails_[lane]->record(*parts_.streams[lane], Watcher::queue);
+    tails_[lane]->record(*parts_.streams[lane]);
     tails_[lane]->gate(compute);
   }
   recording_ = false;
@@ -155,13 +155,13 @@ void StreamExecutor::join_lanes() {
   if (net_ && handed_ > 0) net_done_.block(handed_, parts_.abort);
   for (std::size_t lane = 0; lane < tails_.size(); ++lane) {
     if (!tails_[lane] || lane == at(Lane::compute)) continue;
-    tails_[lane]->record(*parts_.streams[lane], Watcher::queue);
+    tails_[lane]->record(*parts_.streams[lane]);
     tails_[lane]->gate(stream(Lane::compute));
   }
 }
 // And the others for the replay.
 void StreamExecutor::part_lanes() {
-  tails_[at(Lane::compute)]->record(stream(Lane::compute), Watcher::queue);
+  tails_[at(Lane::compute)]->record(stream(Lane::compute));
   for (std::size_t lane = 0; lane < tails_.size(); ++lane) {
     if (tails_[lane] && lane != at(Lane::compute))
       tails_[at(Lane::compute)]->gate(*parts_.streams[lane]);
@@ -214,8 +214,9 @@ void StreamExecutor::visit(std::uint32_t step, const Moment& moment) {
     event.ended = trace.tick();
     trace.record(event);
   }
+  if (!recording_) parts_.visitor.queued(step);
   if (hosted(step) || !signals_[step]) return;
-  marks_[step].record(stream(what.lane), Watcher::queue);
+  marks_[step].record(stream(what.lane));
   latest_[step] = &marks_[step];
 }
 

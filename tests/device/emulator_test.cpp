@@ -15,7 +15,6 @@
 using namespace sherd;
 using device::Memory;
 using device::Ready;
-using device::Watcher;
 using test::Room;
 
 namespace {
@@ -82,7 +81,7 @@ TEST_CASE("a kernel that fails is heard at the next call, and nothing after it r
   CHECK(has(refused([&] {
               for (;;) {
                 kernels::gelu(x, x, stream);
-                ready.record(stream, Watcher::queue);
+                ready.record(stream);
                 ready.gate(behind);
                 device::block(behind, abort);
               }
@@ -121,17 +120,15 @@ TEST_CASE("a recording refuses what CUDA refuses") {
   device::Stream stream(opened), side(opened), third(opened);
   const Room room(opened, Memory::device, 1024);
   const View x = room.view({1, 256}, DType::f32);
-  Ready outside(opened), fork(opened), watched(opened);
+  Ready outside(opened), fork(opened);
   std::byte pageable[16];
-  outside.record(side, Watcher::queue);
+  outside.record(side);
   driver.begin_recording(stream.queue());
   CHECK(has(refused([&] { driver.begin_recording(stream.queue()); }), "is being recorded"));
   CHECK(has(refused([&] { outside.gate(stream); }), "put outside of it"));
   CHECK(has(refused([&] { (void)driver.allocate(Memory::device, 1); }), "being recorded"));
   CHECK(has(refused([&] { device::copy(pageable, x.raw().first(16), stream); }), "pageable"));
-  watched.record(stream, Watcher::host);
-  CHECK(has(refused([&] { watched.gate(stream); }), "put outside of it"));
-  fork.record(stream, Watcher::queue);
+  fork.record(stream);
   CHECK(has(refused([&] { (void)fork.reached(); }), "put into a recording"));
   fork.gate(side);
   CHECK(has(refused([&] { (void)driver.end_recording(side.queue()); }), "no recording began"));
@@ -151,7 +148,7 @@ TEST_CASE("a recording that is thrown away with its queue leaves the others usab
     device::Stream stream(opened);
     opened.driver->begin_recording(stream.queue());
     kernels::gelu(x, x, stream);
-    fork.record(stream, Watcher::queue);
+    fork.record(stream);
     fork.gate(side);
     kernels::gelu(x, x, side);
   }
@@ -173,18 +170,18 @@ TEST_CASE("orders that a recording leaves open are taken at random, those it sta
     kernels::zero(x.raw(), stream);
     kernels::fill_normal(y, 0, 1, 0, {}, stream);
     opened.driver->begin_recording(stream.queue());
-    fork.record(stream, Watcher::queue);
+    fork.record(stream);
     fork.gate(side);
     for (int i = 0; i < 6; ++i) kernels::add(x, y, x, stream);
-    if (ordered) fork.record(stream, Watcher::queue);
+    if (ordered) fork.record(stream);
     if (ordered) fork.gate(side);
     kernels::scale(x, 2, side);
-    join.record(side, Watcher::queue);
+    join.record(side);
     join.gate(stream);
     device::copy(pinned.bytes(), x.raw().first(4), stream);
-    end.record(stream, Watcher::host);
     device::Graph* graph = opened.driver->end_recording(stream.queue());
     opened.driver->launch(*graph, stream.queue());
+    end.record(stream);
     end.block(abort);
     opened.driver->drop(graph);
     return *reinterpret_cast<const float*>(pinned.bytes().data());

@@ -13,7 +13,6 @@
 using namespace sherd;
 using device::Memory;
 using device::Ready;
-using device::Watcher;
 using test::Room;
 
 namespace {
@@ -132,7 +131,7 @@ TEST_CASE("a mark is reached once the work before it has run, and again when rec
   for (int round = 1; round <= 20; ++round) {
     kernels::fill_normal(x, 0, static_cast<float>(round), 0, {}, at.stream);
     device::copy(pinned.bytes(), x.raw().first(4), at.stream);
-    ready.record(at.stream, Watcher::host);
+    ready.record(at.stream);
     ready.block(at.abort);
     CHECK(ready.reached());
     CHECK(*seen == static_cast<float>(round));
@@ -150,10 +149,10 @@ TEST_CASE("a queue behind a mark sees what the other queue wrote, at every turn"
   back.gate(at.stream);  // never recorded: nothing to wait for
   for (int round = 1; round <= 100; ++round) {
     kernels::fill_normal(x, 0, static_cast<float>(round), 0, {}, at.stream);
-    there.record(at.stream, Watcher::queue);
+    there.record(at.stream);
     there.gate(other);
     kernels::add(x, y, y, other);
-    back.record(other, Watcher::queue);
+    back.record(other);
     back.gate(at.stream);
   }
   device::block(at.stream, at.abort);
@@ -194,18 +193,18 @@ TEST_CASE("a recording runs nothing until it is launched, then as often as it is
   Ready fork(at.opened), join(at.opened), end(at.opened);
   driver.begin_recording(at.stream.queue());
   kernels::add(one, sum, sum, at.stream);
-  fork.record(at.stream, Watcher::queue);
+  fork.record(at.stream);
   fork.gate(side);
   device::copy(copy.raw(), sum.raw(), side);
   kernels::scale(copy, 2, side);
-  join.record(side, Watcher::queue);
+  join.record(side);
   join.gate(at.stream);
   device::copy(pinned.bytes(), copy.raw(), at.stream);
-  end.record(at.stream, Watcher::host);
   device::Graph* graph = driver.end_recording(at.stream.queue());
   CHECK(first_float(sum, at.stream) == 0);
   for (int round = 1; round <= 50; ++round) {
     driver.launch(*graph, at.stream.queue());
+    end.record(at.stream);
     if (round == 40) kernels::zero(sum.raw(), at.stream);
     end.block(at.abort);
     const float* seen = reinterpret_cast<const float*>(pinned.bytes().data());

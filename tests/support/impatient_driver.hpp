@@ -36,9 +36,7 @@ class ImpatientDriver final : public device::Driver {
   void drop(device::Queue* queue) noexcept override { inner_->drop(queue); }
   device::Mark* make_mark() override { return inner_->make_mark(); }
   void drop(device::Mark* mark) noexcept override { inner_->drop(mark); }
-  void record(device::Mark& mark, device::Queue& queue, device::Watcher watcher) override {
-    inner_->record(mark, queue, watcher);
-  }
+  void record(device::Mark& mark, device::Queue& queue) override { inner_->record(mark, queue); }
   void gate(device::Queue& queue, device::Mark& mark) override { inner_->gate(queue, mark); }
   std::byte* allocate(device::Memory kind, Bytes size) override {
     return inner_->allocate(kind, size);

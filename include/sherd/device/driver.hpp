@@ -25,14 +25,13 @@ struct DeviceInfo {
 };
 
 enum class Memory : std::uint8_t { device, pinned };
-/// Who waits for a mark: other queues (inside a recording it orders the recording), or the host.
-enum class Watcher : std::uint8_t { queue, host };
 /// Names a device allocation to the other processes of the machine.
 using PeerHandle = std::array<std::byte, 64>;
 
 /// One device, as this process sees it.
 ///
-/// **Order** calls that take a queue put work on it and return. `reached` never waits. Copies from
+/// **Order** calls that take a queue put work on it and return. A mark put on a queue that records
+/// orders the recording and nothing else. `reached` never waits. Copies from
 /// and to host memory are in order only for pinned memory.
 /// **Errors** DeviceError with the library's own reason: the device is lost, nothing here works any
 /// more. CapacityError from `allocate`, CommError from `open_peer`: the device stays usable.
@@ -45,7 +44,7 @@ class Driver {
   virtual void drop(Queue* queue) noexcept = 0;  // after its work
   [[nodiscard]] virtual Mark* make_mark() = 0;
   virtual void drop(Mark* mark) noexcept = 0;
-  virtual void record(Mark& mark, Queue& queue, Watcher watcher) = 0;
+  virtual void record(Mark& mark, Queue& queue) = 0;
   virtual void gate(Queue& queue, Mark& mark) = 0;  // what follows in `queue` waits for `mark`
   [[nodiscard]] virtual bool reached(Mark& mark) = 0;
 

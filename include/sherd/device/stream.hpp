@@ -69,7 +69,7 @@ class Ready {
   Ready& operator=(Ready&& other) noexcept;
   ~Ready();
 
-  void record(StreamRef stream, Watcher watcher);
+  void record(StreamRef stream);
   void gate(StreamRef stream) const;  // later work of `stream` waits
   [[nodiscard]] bool reached() const;
   /// The host waits, polling; `watch` is called meanwhile, and may throw. **Errors** CommError when

@@ -18,6 +18,9 @@ class Visitor {
   virtual void visit(std::uint32_t step, const Moment& moment) = 0;
   /// The host's part of a step on a device, before its device part is queued or replayed.
   virtual void prepare(std::uint32_t /*step*/, const Moment& /*moment*/) {}
+  /// The device part of a step, or a recording that holds it, has been queued: now the host may
+  /// mark the place, outside of any recording.
+  virtual void queued(std::uint32_t /*step*/) {}
   /// Why the device part of a step cannot be recorded once and replayed; empty when it can.
   [[nodiscard]] virtual std::string varies(std::uint32_t /*step*/) const { return {}; }
 };

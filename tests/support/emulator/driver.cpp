@@ -90,7 +90,7 @@ class EmulatedDriver final : public device::Driver {
   }
   void drop(Mark* mark) noexcept override { delete mark; }
 
-  void record(Mark& mark, Queue& queue, device::Watcher watcher) override;
+  void record(Mark& mark, Queue& queue) override;
   void gate(Queue& queue, Mark& mark) override;
   bool reached(Mark& mark) override;
 
@@ -138,16 +138,15 @@ class EmulatedDriver final : public device::Driver {
   Device device_;
 };
 
-void EmulatedDriver::record(Mark& mark, Queue& queue, device::Watcher watcher) {
+void EmulatedDriver::record(Mark& mark, Queue& queue) {
   device_.health.check();
   const std::scoped_lock lock(device_.mutex);
-  if (queue.recording && watcher == device::Watcher::queue) {
+  if (queue.recording) {
     mark.inside = queue.recording;
     mark.after = queue.after;
     return;
   }
   mark.inside = nullptr;
-  if (queue.recording) return queue.add({{}, {}, mark.count});
   queue.push([count = mark.count, number = mark.count->issue()](Hands&) { count->finish(number); });
 }
 
@@ -229,14 +228,9 @@ void EmulatedDriver::launch(Graph& graph, Queue& queue) {
   device_.health.check();
   const std::scoped_lock lock(device_.mutex);
   if (queue.recording) throw DeviceError("emulated: launch: the queue is being recorded");
-  std::vector<std::uint64_t> numbers;
-  for (const Node& node : *graph.nodes) numbers.push_back(node.mark ? node.mark->issue() : 0);
-  const auto seed = device_.settings.jitter;
-  queue.push([nodes = graph.nodes, numbers = std::move(numbers), seed](Hands& hands) {
+  queue.push([nodes = graph.nodes, seed = device_.settings.jitter](Hands& hands) {
     for (const std::size_t i : some_order(*nodes, seed)) {
-      const Node& node = (*nodes)[i];
-      if (node.mark) node.mark->finish(numbers[i]);
-      if (node.work) node.work(hands);
+      (*nodes)[i].work(hands);
       hands.rooms.clear();
     }
   });

@@ -142,7 +142,7 @@ void Queue::put(emulator::Work work) {
   };
   device.health.check();
   const std::scoped_lock lock(device.mutex);
-  if (recording) return add({std::move(guarded), {}, nullptr});
+  if (recording) return add({std::move(guarded), {}});
   push(std::move(guarded));
 }
 

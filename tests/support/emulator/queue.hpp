@@ -64,7 +64,6 @@ struct Count {
 struct Node {
   Work work;
   std::set<std::size_t> after;  // earlier nodes
-  std::shared_ptr<Count> mark;  // a host's: finished here
 };
 /// What is being recorded: one at a time per origin.
 struct Recording {

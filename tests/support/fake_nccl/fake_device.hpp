@@ -25,7 +25,7 @@ class FakeDriver final : public device::Driver {
   void drop(device::Queue* queue) noexcept override { delete place(queue); }
   device::Mark* make_mark() override { return reinterpret_cast<device::Mark*>(new Place{}); }
   void drop(device::Mark* mark) noexcept override { delete place(mark); }
-  void record(device::Mark& mark, device::Queue& queue, device::Watcher) override {
+  void record(device::Mark& mark, device::Queue& queue) override {
     *place(&mark) = {&queue, fake_nccl_issued(&queue)};
   }
   void gate(device::Queue&, device::Mark& mark) override { await(*place(&mark)->queue); }

@@ -16,7 +16,7 @@ class HostDriver final : public device::Driver {
   void drop(device::Queue* queue) noexcept override { std::unique_ptr<device::Queue>{queue}; }
   device::Mark* make_mark() override { return nullptr; }
   void drop(device::Mark*) noexcept override {}
-  void record(device::Mark&, device::Queue&, device::Watcher) override {}
+  void record(device::Mark&, device::Queue&) override {}
   void gate(device::Queue&, device::Mark&) override {}
   bool reached(device::Mark&) override { return true; }
   std::byte* allocate(device::Memory, Bytes) override { return nullptr; }
