@@ -108,7 +108,13 @@ void StreamExecutor::replay(std::size_t phase, const Moment& moment) {
     parts_.visitor.prepare(i, moment);
   }
   join_lanes();
-  if (phases_[phase].graph == nullptr) record(phase, moment);
+  if (phases_[phase].graph == nullptr && !try_record(phase, moment)) {
+    for (std::uint32_t i = steps.first; i < steps.last; ++i) {
+      gate(i);
+      visit(i, moment);
+    }
+    return;
+  }
   parts_.device.driver->launch(*phases_[phase].graph, stream(Lane::compute).queue());
   part_lanes();
   for (std::uint32_t i = steps.first; i < steps.last; ++i) {
@@ -118,13 +124,30 @@ void StreamExecutor::replay(std::size_t phase, const Moment& moment) {
   }
 }
 
+// A library may use what cannot be recorded: then the phase is issued, as in its first round.
+bool StreamExecutor::try_record(std::size_t phase, const Moment& moment) {
+  device::Driver& driver = *parts_.device.driver;
+  const std::vector<const device::Ready*> before =
+      std::exchange(latest_, std::vector<const device::Ready*>(latest_.size(), nullptr));
+  try {
+    record(phase, moment);
+  } catch (const DeviceError& error) {
+    recording_ = false;
+    phases_[phase].why_not = std::string("it cannot be recorded: ") + error.what();
+    try {
+      driver.drop(driver.end_recording(stream(Lane::compute).queue()));
+    } catch (const DeviceError&) {  // what failed may have ended it
+    }
+  }
+  latest_ = before;
+  return phases_[phase].graph != nullptr;
+}
+
 // Inside, lanes start behind the recording's own start and end before its end; what came before it
 // is ordered by the launch.
 void StreamExecutor::record(std::size_t phase, const Moment& moment) {
   const plan::Phase& steps = parts_.scheduled.program.phases[phase];
   device::Stream& compute = stream(Lane::compute);
-  const std::vector<const device::Ready*> before =
-      std::exchange(latest_, std::vector<const device::Ready*>(latest_.size(), nullptr));
   parts_.device.driver->begin_recording(compute.queue());
   recording_ = true;
   forked_ = {};
@@ -141,7 +164,6 @@ void StreamExecutor::record(std::size_t phase, const Moment& moment) {
   }
   recording_ = false;
   phases_[phase].graph = parts_.device.driver->end_recording(compute.queue());
-  latest_ = before;
 }
 
 void StreamExecutor::fork(Lane lane) {

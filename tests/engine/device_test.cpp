@@ -160,6 +160,23 @@ TEST_CASE("a phase whose bits change at every step is not replayed, and says why
   CHECK(shared.phases[0].why_not.find("meet on the host") != std::string::npos);
 }
 
+TEST_CASE("a phase that cannot be recorded is issued with the same bits, and says why") {
+  if (!is_emulated()) {
+    std::puts("SKIP: only the emulated device refuses on request");
+    return;
+  }
+  const launch::RunConfig config = config_of(1, optim::Precision::fp32, 4);
+  const Outcome replayed = train(config);
+  setenv("SHERD_EMULATED_FAIL", "recording", 1);
+  const Outcome issued = train(config);
+  unsetenv("SHERD_EMULATED_FAIL");
+  CHECK(issued == replayed);
+  for (const engine::PhaseReport& phase : issued.phases) {
+    CHECK_FALSE(phase.replayed);
+    CHECK(phase.why_not == "it cannot be recorded: emulated: end_recording: refused, as asked");
+  }
+}
+
 TEST_CASE("stochastically rounded gradients do not depend on the stage on a device") {
   SHERD_NEEDS_DEVICE();
   launch::RunConfig config = config_of(2, optim::Precision::bf16, 2);

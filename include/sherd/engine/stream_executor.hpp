@@ -63,6 +63,7 @@ class StreamExecutor final : public Walk {
   };
   void play(std::size_t phase, const Moment& moment);
   void replay(std::size_t phase, const Moment& moment);
+  [[nodiscard]] bool try_record(std::size_t phase, const Moment& moment);
   void record(std::size_t phase, const Moment& moment);
   void issue(std::uint32_t step, const Moment& moment);
   void gate(std::uint32_t step);

@@ -220,6 +220,7 @@ Graph* EmulatedDriver::end_recording(Queue& queue) {
     throw DeviceError("emulated: end_recording: no recording began on this queue");
   const bool joined = is_joined(recording->nodes, queue.after);
   abandon(recording);
+  if (!device_.settings.records) throw DeviceError("emulated: end_recording: refused, as asked");
   if (!joined) throw DeviceError("emulated: end_recording: a queue was not joined to the origin");
   return new Graph{std::make_shared<const Nodes>(std::move(recording->nodes))};
 }

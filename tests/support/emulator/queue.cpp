@@ -43,6 +43,7 @@ Settings settings() {
   }
   if (const std::string text = variable("SHERD_EMULATED_FAIL"); text.starts_with("launch:"))
     all.failing_kernel = std::stoll(text.substr(7));
+  all.records = variable("SHERD_EMULATED_FAIL") != "recording";
   if (const std::string text = variable("SHERD_EMULATED_JITTER"); !text.empty())
     all.jitter = std::stoull(text);
   return all;

@@ -20,6 +20,7 @@ struct Settings {
   int devices = 2;
   Bytes memory = 64 * gib;
   std::int64_t failing_kernel = 0;  // counted from 1; 0: none
+  bool records = true;              // false: every recording is refused at its end
   std::uint64_t jitter = 0;         // seed of random delays and orders; 0: none
 };
 /// SHERD_EMULATED_DEVICES, _MEMORY, _FAIL=launch:N, _JITTER=seed.
