@@ -16,7 +16,13 @@ fi
 
 "$root/scripts/install_dependencies.sh"
 step configure configure release
-step build build release sherd
+targets=(sherd)
+# The device library takes minutes to build: only where there is a driver that could run it.
+if [[ $(/sbin/ldconfig -p) == *libcuda.so.1* ]] &&
+  grep -q '^build sherd_cuda:' "$root/build/release/build.ninja"; then
+  targets+=(sherd_cuda)
+fi
+step build build release "${targets[@]}"
 
 # One file is never trained on: the last of a folder, or the last tenth of a lone file.
 mapfile -d '' -t files < <(find -L "$text" -type f -size +0 -readable -print0 |
