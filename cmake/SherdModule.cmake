@@ -15,6 +15,8 @@ if(SHERD_SANITIZE)
   string(APPEND SHERD_HWY_DISABLED "|HWY_AVX3")
 endif()
 
+set(SHERD_WHOLE_MODULES comm data engine io launch optim plan)
+
 # sherd_module(name NEEDS lower modules and libraries SOURCES files)
 function(sherd_module name)
   cmake_parse_arguments(arg "" "" "NEEDS;PRIVATE;SOURCES" ${ARGN})
@@ -24,5 +26,9 @@ function(sherd_module name)
   target_include_directories(sherd_${name} PUBLIC
     $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include> $<INSTALL_INTERFACE:include>)
   set_target_properties(sherd_${name} PROPERTIES EXPORT_NAME ${name})
+  # A sanitizer's build is long: modules whose files may stand together are compiled in one piece.
+  if(SHERD_SANITIZE AND name IN_LIST SHERD_WHOLE_MODULES)
+    set_target_properties(sherd_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
+  endif()
   set_property(GLOBAL APPEND PROPERTY SHERD_MODULES sherd_${name})
 endfunction()

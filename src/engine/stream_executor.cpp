@@ -12,7 +12,7 @@ using device::Lane;
 
 namespace {
 
-constexpr std::size_t ring_size = 4096;      // above twice what a lane's queue holds
+constexpr std::size_t hosted_ring = 4096;    // above twice what a lane's queue holds
 constexpr std::uint32_t warm_up_rounds = 1;  // libraries choose their algorithms in the first
 
 constexpr std::size_t at(Lane lane) { return static_cast<std::size_t>(lane); }
@@ -46,7 +46,7 @@ StreamExecutor::StreamExecutor(Parts parts)
   start_.emplace(parts_.device);
   for (const plan::Phase& phase : program.phases) phases_.push_back({why_not(phase)});
   if (!parts_.net_meets_on_host) return;
-  ring_.resize(ring_size);
+  ring_.resize(hosted_ring);
   net_ = std::make_unique<device::LaneWorker>(
       device::name_of(Lane::net), [this](std::uint32_t s, std::uint64_t t) { serve(s, t); },
       parts_.abort, "rank " + std::to_string(parts_.rank) + ": ");
@@ -244,7 +244,7 @@ void StreamExecutor::visit(std::uint32_t step, const Moment& moment) {
 
 void StreamExecutor::hand_over(std::uint32_t step, const Moment& moment) {
   tickets_[step] = ++handed_;
-  Hosted& entry = ring_[handed_ % ring_size];
+  Hosted& entry = ring_[handed_ % hosted_ring];
   entry.moment = moment;
   entry.marks.clear();
   for (const std::uint32_t on : waits_[step]) {
@@ -255,7 +255,7 @@ void StreamExecutor::hand_over(std::uint32_t step, const Moment& moment) {
 
 // A mark is recorded again only by a later turn of its step, which waits for this one.
 void StreamExecutor::serve(std::uint32_t step, std::uint64_t ticket) {
-  const Hosted& entry = ring_[ticket % ring_size];
+  const Hosted& entry = ring_[ticket % hosted_ring];
   for (const device::Ready* mark : entry.marks) mark->block(parts_.abort);
   visit(step, entry.moment);
   device::block(stream(Lane::net), parts_.abort);

@@ -10,7 +10,7 @@
 namespace sherd::io {
 namespace {
 
-constexpr Bytes longest_header = 64 * kib;
+constexpr Bytes longest_npy_header = 64 * kib;
 
 std::optional<DType> type_of(std::string_view descr) {
   if (descr == "|u1" || descr == "<u1") return DType::u8;
@@ -158,9 +158,9 @@ NpyHeader read_npy_header(const File& file) {
   if (prefix == 12) file.pread_exact(10, raw.subspan(10));
   Bytes length = start[8] + (Bytes{start[9]} << 8);
   if (prefix == 12) length += (Bytes{start[10]} << 16) + (Bytes{start[11]} << 24);
-  if (length > longest_header || length > file.size() - prefix) {
+  if (length > longest_npy_header || length > file.size() - prefix) {
     file.refuse(8, "has a header of " + std::to_string(length) + " bytes, need at most " +
-                       std::to_string(std::min(longest_header, file.size() - prefix)));
+                       std::to_string(std::min(longest_npy_header, file.size() - prefix)));
   }
   std::string text(length, '\0');
   file.pread_exact(prefix, std::as_writable_bytes(std::span(text)));
