@@ -8,6 +8,8 @@ packages=(
   ocl-icd-opencl-dev  # the CMake files of libdnnl-dev look for it
   libhwy-dev          # portable SIMD
   libspdlog-dev libfmt-dev libcli11-dev nlohmann-json3-dev libxxhash-dev
+  libisal-dev         # CRC32C
+  liburing-dev        # direct file transfers
   doctest-dev
 )
 case "${1:-}" in

@@ -14,6 +14,13 @@ constexpr std::array overlaps = {"auto"sv, "on"sv, "off"sv};
 constexpr std::array reduce_orders = {"fast"sv, "canonical"sv};
 constexpr std::array precisions = {"fp32"sv, "bf16"sv, "fp16"sv};
 constexpr std::array grad_dtypes = {"fp32"sv, "bf16"sv};
+constexpr std::array masters = {"fp32"sv, "split"sv};
+constexpr std::array moments = {"fp32"sv, "bf16"sv, "int8"sv};
+constexpr std::array offloads = {"none"sv, "host"sv, "file"sv};
+constexpr std::array offloads_or_auto = {"auto"sv, "none"sv, "host"sv, "file"sv};
+constexpr std::array offloads_of_activations = {"none"sv, "host"sv};
+constexpr std::array update_places = {"auto"sv, "device"sv, "host"sv};
+constexpr std::array io_engines = {"auto"sv, "uring"sv, "threads"sv};
 constexpr std::array optimizers = {"adamw"sv, "lion"sv, "sgd"sv};
 constexpr std::array schedules = {"constant"sv, "cosine"sv, "linear"sv, "wsd"sv};
 constexpr std::array recomputes = {"none"sv, "selective"sv, "block"sv};
@@ -127,6 +134,11 @@ void add_precision(Fields& f, optim::PrecisionConfig& c) {
                choice<optim::Precision::fp16>(c.precision, precisions)});
   f.push_back({in, "grad_dtype", "of gradients; bf16 rounds stochastically",
                choice<optim::GradDType::bf16>(c.grad_dtype, grad_dtypes)});
+  f.push_back({in, "master",
+               "weights that updates change; split: bf16 parameters and what they leave",
+               choice<optim::Master::split>(c.master, masters)});
+  f.push_back({in, "moments", "of the optimizer; bf16 rounds stochastically, int8 by blocks of 256",
+               choice<optim::Moments::int8>(c.moments, moments)});
   f.push_back({in,
                "loss_scale",
                "fp16: a fixed scale instead of the dynamic one",
@@ -168,14 +180,62 @@ void add_optimizer(Fields& f, optim::OptimizerConfig& c) {
       {in, "min_lr_ratio", "floor of the schedule, as a part of lr", &c.min_lr_ratio, up_to(1)});
 }
 
+void add_offload(Fields& f, plan::MemoryConfig& c) {
+  constexpr auto in = Concern::memory;
+  const auto place = [](plan::OffloadOr& value) {
+    return choice<plan::OffloadOr::file>(value, offloads_or_auto);
+  };
+  f.push_back({in, "offload_optimizer", "where master weights and moments live",
+               choice<plan::Offload::file>(c.offload_optimizer, offloads)});
+  f.push_back({in, "offload_master", "where master weights live; auto: as the optimizer",
+               place(c.offload_master)});
+  f.push_back({in, "offload_moments", "where moments live; auto: as the optimizer",
+               place(c.offload_moments)});
+  f.push_back({in, "offload_params", "where stored parameters live",
+               choice<plan::Offload::file>(c.offload_params, offloads)});
+  f.push_back({in, "offload_grads", "where gradients live; auto: where the optimizer is",
+               place(c.offload_grads)});
+  f.push_back(
+      {in, "offload_activations", "where saved inputs of blocks wait for backward",
+       choice<plan::OffloadActivations::host>(c.offload_activations, offloads_of_activations)});
+  f.push_back({in, "offload_fraction", "of each shard that is offloaded; the rest stays",
+               &c.offload_fraction, up_to(1)});
+  f.push_back({in,
+               "offload_tile",
+               "elements that move between tiers at once",
+               &c.offload_tile,
+               {.low = 256, .high = 1 << 22}});
+  f.push_back({in, "update_on", "where the optimizer runs; auto: where the master weights are",
+               choice<plan::UpdateOn::host>(c.update_on, update_places)});
+}
+
+void add_file_tier(Fields& f, io::FileTierConfig& c) {
+  constexpr auto in = Concern::memory;
+  f.push_back({in,
+               "offload_dir",
+               "folder on a local disk for what is in files",
+               &c.offload_dir,
+               {},
+               {},
+               "DIR"});
+  f.push_back({in, "offload_dir_any", "let --offload-dir be memory or a network's file system",
+               &c.offload_dir_any});
+  f.push_back({in, "io_engine", "how files are read and written; auto: io_uring if granted",
+               choice<io::IoEngine::threads>(c.io_engine, io_engines)});
+  f.push_back({in, "file_limit", "all ranks together in --offload-dir; 0: what is free",
+               &c.file_limit, size, Unit::bytes});
+}
+
 void add_memory(Fields& f, plan::MemoryConfig& c) {
   constexpr auto in = Concern::memory;
   f.push_back({in, "recompute", "activations rebuilt in backward instead of kept",
                choice<plan::Recompute::block>(c.recompute, recomputes)});
+  add_offload(f, c);
   f.push_back({in, "memory_limit", "per rank on its device; 0: what is free", &c.memory_limit, size,
                Unit::bytes});
   f.push_back({in, "host_memory_limit", "all ranks of the machine together; 0: what is free",
                &c.host_memory_limit, size, Unit::bytes});
+  f.push_back({in, "fit", "choose what is not given so that the run fits", &c.fit});
 }
 
 void add_output(Fields& f, OutputConfig& c) {
@@ -204,6 +264,7 @@ std::vector<Field> describe(RunConfig& config) {
   add_precision(fields, config.precision);
   add_optimizer(fields, config.optimizer);
   add_memory(fields, config.memory);
+  add_file_tier(fields, config.file_tier);
   add_output(fields, config.output);
   return fields;
 }

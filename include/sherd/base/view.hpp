@@ -27,7 +27,7 @@ struct View {
   [[nodiscard]] std::int64_t numel() const { return shape.numel(); }
   [[nodiscard]] std::int64_t row_pitch() const { return pitch > 0 ? pitch : shape.cols; }
   [[nodiscard]] Bytes bytes() const {  // from the first element to behind the last row
-    return static_cast<Bytes>(shape.rows * row_pitch()) * size_of(type);
+    return bytes_of(type, static_cast<std::uint64_t>(shape.rows * row_pitch()));
   }
   [[nodiscard]] std::span<std::byte> raw() const { return {data, bytes()}; }
 

@@ -1,5 +1,5 @@
 #pragma once
-// One fused pass per optimizer over a tile: gradient in, fp32 state in place, stored parameter out.
+// One fused pass per optimizer over a tile: gradient in, state in place, stored parameter out.
 #include "sherd/device/stream.hpp"
 #include "sherd/kernels/grad.hpp"
 
@@ -12,13 +12,18 @@ struct UpdateScalars {
   float lr = 0;
   double bias1 = 1, bias2 = 1;  // 1 - beta^(applied + 1)
   std::uint32_t skip = 0;       // non-zero: nothing may change
+  std::uint64_t applied = 0;    // updates before this one; keys stochastic rounding
 };
 
 struct UpdateArgs {
-  View grad;    // [1, n] fp32 or bf16, scaled
-  View master;  // [1, n] fp32, in place
-  View m, v;    // [1, n] fp32; v absent for lion and sgd; m absent for sgd without momentum
-  View param;   // [1, n] 16-bit copy out, to nearest; absent where the master is the parameter
+  View grad;       // [1, n] fp32 or bf16, scaled
+  View master;     // [1, n] fp32, in place; u16: what the bf16 `param` leaves of it (split)
+  View m, v;       // [1, n] of one type: fp32, bf16 (rounded stochastically) or q8 (then n is a
+                   // multiple of 256); v absent for lion and sgd; m absent for sgd without momentum
+  View param;      // [1, n] 16-bit copy out; absent where the master is the parameter; with a split
+                   // master bf16, in place
+  Philox round{};  // of bf16 moments: with `applied` and the element's index, its bits
+  std::uint64_t first = 0;  // index of element 0 for the random bits
   float beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f, weight_decay = 0;
   const UpdateScalars* scalars = nullptr;
 };

@@ -11,6 +11,7 @@
 #include "sherd/comm/config.hpp"
 #include "sherd/data/config.hpp"
 #include "sherd/device/target.hpp"
+#include "sherd/io/config.hpp"
 #include "sherd/model/config.hpp"
 #include "sherd/optim/config.hpp"
 #include "sherd/plan/config.hpp"
@@ -33,6 +34,7 @@ struct RunConfig {
   optim::PrecisionConfig precision;
   optim::OptimizerConfig optimizer;
   plan::MemoryConfig memory;
+  io::FileTierConfig file_tier;
   OutputConfig output;
 };
 

@@ -19,10 +19,24 @@ struct ShardingConfig {
 };
 
 enum class Recompute : std::uint8_t { none, selective, block };
+enum class Offload : std::uint8_t { none, host, file };
+enum class OffloadOr : std::uint8_t { automatic, none, host, file };
+enum class OffloadActivations : std::uint8_t { none, host };
+enum class UpdateOn : std::uint8_t { automatic, device, host };
 struct MemoryConfig {
   Recompute recompute = Recompute::none;
-  Bytes memory_limit = 0;       // per rank on the compute device; 0: what is free
-  Bytes host_memory_limit = 0;  // all ranks of the machine together; 0: what is free
+  Offload offload_optimizer = Offload::none;         // master weights and moments
+  OffloadOr offload_master = OffloadOr::automatic;   // automatic: as the optimizer
+  OffloadOr offload_moments = OffloadOr::automatic;  // automatic: as the optimizer
+  Offload offload_params = Offload::none;
+  OffloadOr offload_grads = OffloadOr::automatic;  // automatic: where the optimizer is
+  OffloadActivations offload_activations = OffloadActivations::none;  // saved inputs of blocks
+  double offload_fraction = 1;               // of each shard; the rest stays on the device
+  std::int64_t offload_tile = 1 << 20;       // elements that move at once
+  UpdateOn update_on = UpdateOn::automatic;  // automatic: where the master weights are
+  Bytes memory_limit = 0;                    // per rank on the compute device; 0: what is free
+  Bytes host_memory_limit = 0;               // all ranks of the machine together; 0: what is free
+  bool fit = false;                          // choose what is not given so that it fits
 };
 
 }  // namespace sherd::plan
