@@ -98,6 +98,7 @@ int train(const launch::Validated& run, const std::function<launch::Job()>& make
                          "', which no supervisor of this version wrote; unset it"});
     return be_rank(run, make_job, *seat);
   }
+  std::optional<io::OffloadFolder> folder;  // held while the ranks run
   {
     const launch::Job job = make_job();
     const launch::Prepared prepared = launch::prepare(run, job, 0);
@@ -107,6 +108,7 @@ int train(const launch::Validated& run, const std::function<launch::Job()>& make
       std::cout << plan_text(run, job, prepared) << std::flush;
       return 0;
     }
+    if (prepared.plan.need(memory::Tier::file) > 0) folder.emplace(run->file_tier);
     launch::require_fit(run, job, prepared.plan, launch::limits_of(run));
     if (job.check_data) job.check_data();
   }

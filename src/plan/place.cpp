@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "sherd/base/errors.hpp"
+#include "sherd/io/record_file.hpp"
 
 namespace sherd::plan {
 namespace {
@@ -27,7 +28,10 @@ std::vector<Placement> lives(const Program& program, int window) {
         last_lane[b] = program.steps[i].lane;
       }
     }
+    // Updates have an order that overlaps by itself, and so has what passes through the host.
+    if (phase.turn == Turn::after) continue;
     for (const std::uint32_t b : touched) {
+      if (program.buffers[b].tier != Tier::device) continue;
       int left = last_lane[b] == phase.pace ? 0 : window;
       std::uint32_t end = life[b].dies;
       while (left > 0 && end + 1 < phase.last)
@@ -46,15 +50,21 @@ struct Block {
   Bytes offset, size;
 };
 
+// Direct transfers take whole blocks of a disk.
+Bytes alignment_of(const Buffer& buffer) {
+  const bool transfers = buffer.tier == Tier::file || buffer.use == Use::staging;
+  return transfers ? io::direct_block : alignment;
+}
+
 // Lowest offset at or above `base` where `size` bytes are free beside the blocks that live at the
 // same time.
-Bytes lowest_fit(std::vector<Block>& taken, Bytes base, Bytes size) {
+Bytes lowest_fit(std::vector<Block>& taken, Bytes base, Bytes size, Bytes align) {
   std::sort(taken.begin(), taken.end(),
             [](const Block& a, const Block& b) { return a.offset < b.offset; });
   Bytes at = base;
   for (const Block& block : taken) {
     if (block.offset >= at + size) break;
-    at = std::max(at, round_up(block.offset + block.size, alignment));
+    at = std::max(at, round_up(block.offset + block.size, align));
   }
   return at;
 }
@@ -63,21 +73,21 @@ Bytes lowest_fit(std::vector<Block>& taken, Bytes base, Bytes size) {
 // start, by tier.
 std::array<Bytes, memory::tiers> place_persistent(std::span<const Program> programs,
                                                   MemoryPlan& plan) {
-  std::map<std::string, std::pair<Tier, Bytes>> named;
+  std::map<std::string, const Buffer*> named;
   for (const Program& program : programs) {
     for (const Buffer& buffer : program.buffers) {
       if (!buffer.persistent || buffer.size == 0) continue;
-      const auto [at, fresh] = named.try_emplace(buffer.name, buffer.tier, buffer.size);
-      expects(fresh || at->second == std::pair(buffer.tier, buffer.size),
+      const Buffer& first = *named.try_emplace(buffer.name, &buffer).first->second;
+      expects(first.tier == buffer.tier && first.size == buffer.size,
               "place: persistent buffer " + buffer.name + " differs between programs");
     }
   }
   std::array<Bytes, memory::tiers> top{};
   std::map<std::string, Bytes> offsets;
   for (const auto& [name, what] : named) {
-    Bytes& end = top[static_cast<std::size_t>(what.first)];
-    offsets[name] = round_up(end, alignment);
-    end = offsets[name] + what.second;
+    Bytes& end = top[static_cast<std::size_t>(what->tier)];
+    offsets[name] = round_up(end, alignment_of(*what));
+    end = offsets[name] + what->size;
   }
   for (std::size_t p = 0; p < programs.size(); ++p) {
     for (std::size_t b = 0; b < programs[p].buffers.size(); ++b) {
@@ -109,7 +119,8 @@ void place_transients(const Program& program, std::vector<Placement>& at,
       if (together && program.buffers[other].tier == buffer.tier)
         taken.push_back({at[other].offset, program.buffers[other].size});
     }
-    at[b].offset = lowest_fit(taken, round_up(base[tier], alignment), buffer.size);
+    at[b].offset = lowest_fit(taken, round_up(base[tier], alignment_of(buffer)), buffer.size,
+                              alignment_of(buffer));
     arena[tier] = std::max(arena[tier], at[b].offset + buffer.size);
     placed.push_back(b);
   }
