@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sherd/base/errors.hpp"
+#include "sherd/kernels/update.hpp"
 
 namespace sherd::engine {
 namespace {
@@ -33,19 +34,6 @@ View cut(const View& view, std::uint64_t first, std::uint64_t count) {
   return {view.data + bytes_of(view.type, first), {1, static_cast<std::int64_t>(count)}, view.type};
 }
 
-void store_master(View master, View param, View remainder) {
-  const auto* from = master.as<float>();
-  for (std::int64_t i = 0; i < master.numel(); ++i) {
-    if (param.type == DType::f16) param.as<float16>()[i] = to_float16(from[i]);
-    if (param.type == DType::bf16) param.as<bfloat16>()[i] = to_stored_bfloat16(from[i]);
-    if (remainder) remainder.as<std::uint16_t>()[i] = remainder_of(from[i]);
-  }
-}
-void load_master(View param, View remainder, View out) {
-  for (std::int64_t i = 0; i < out.numel(); ++i)
-    out.as<float>()[i] = joined(param.as<bfloat16>()[i], remainder.as<std::uint16_t>()[i]);
-}
-
 /// The tile of a parameter and its master, as far as the formats have one.
 struct Weight {
   Weight(const Residence& in, std::size_t bucket, Range range, HeldTile::Fill fill)
@@ -60,14 +48,16 @@ struct Weight {
     const View stored = cut(param.view(), first, count);
     const View& exact = master ? master->view() : param.view();
     if (exact.type == DType::f32) std::copy_n(values, count, cut(exact, first, count).as<float>());
-    if (stored.type != DType::f32) store_master(source, stored, remainder(first, count));
+    if (stored.type == DType::f32) return;
+    device::Stream own(1);  // of this worker
+    kernels::store_master(source, stored, remainder(first, count), own);
   }
   /// fp32 master weights; `space` holds those that are kept in two parts.
   const float* values(std::uint64_t first, std::uint64_t count, std::vector<float>& space) const {
     const View& whole = master && master->view().type == DType::f32 ? master->view() : param.view();
     if (whole.type == DType::f32) return cut(whole, first, count).as<float>();
     space.resize(count);
-    load_master(cut(param.view(), first, count), remainder(first, count),
+    kernels::load_master(cut(param.view(), first, count), remainder(first, count),
                 {reinterpret_cast<std::byte*>(space.data()),
                  {1, static_cast<std::int64_t>(count)},
                  DType::f32});

@@ -15,6 +15,7 @@ Machine h200() {
           .net_latency = 0,            // none is published
           .half_flops = 989.4e12,      // bf16 and fp16 on the tensor cores, dense
           .host_bandwidth = 64e9,      // PCIe generation 5, 16 lanes, each way
+          .device_memory = 141'000'000'000,
           .name = "h200",
           .measured = false,
           .source =

@@ -12,6 +12,15 @@ namespace {
 
 constexpr std::uint32_t never = ~std::uint32_t{0};
 
+// Issues of a phase on its pacing lane, in order.
+std::vector<std::uint32_t> pacing_steps(const Program& program, const Phase& phase) {
+  std::vector<std::uint32_t> steps;
+  for (std::uint32_t i = phase.first; i < phase.last; ++i) {
+    if (program.steps[i].lane == phase.pace) steps.push_back(i);
+  }
+  return steps;
+}
+
 // First and last access of each buffer; one last used beside the pacing lane lives `window` pacing
 // steps longer.
 std::vector<Placement> lives(const Program& program, int window) {
@@ -30,13 +39,13 @@ std::vector<Placement> lives(const Program& program, int window) {
     }
     // Updates have an order that overlaps by itself, and so has what passes through the host.
     if (phase.turn == Turn::after) continue;
+    const std::vector<std::uint32_t> paces = pacing_steps(program, phase);
     for (const std::uint32_t b : touched) {
+      if (window <= 0 || last_lane[b] == phase.pace) continue;
       if (program.buffers[b].tier != Tier::device) continue;
-      int left = last_lane[b] == phase.pace ? 0 : window;
-      std::uint32_t end = life[b].dies;
-      while (left > 0 && end + 1 < phase.last)
-        left -= program.steps[++end].lane == phase.pace ? 1 : 0;
-      life[b].dies = end;
+      const auto next = std::upper_bound(paces.begin(), paces.end(), life[b].dies);
+      const bool enough = paces.end() - next >= window;
+      life[b].dies = enough ? *(next + window - 1) : phase.last - 1;
     }
   }
   for (std::size_t b = 0; b < program.buffers.size(); ++b) {
@@ -50,21 +59,16 @@ struct Block {
   Bytes offset, size;
 };
 
-// Direct transfers take whole blocks of a disk.
-Bytes alignment_of(const Buffer& buffer) {
-  const bool transfers = buffer.tier == Tier::file || buffer.use == Use::staging;
-  return transfers ? io::direct_block : alignment;
-}
-
 // Lowest offset at or above `base` where `size` bytes are free beside the blocks that live at the
 // same time.
-Bytes lowest_fit(std::vector<Block>& taken, Bytes base, Bytes size, Bytes align) {
+Bytes lowest_fit(std::vector<Block>& taken, Bytes base, const Buffer& buffer) {
   std::sort(taken.begin(), taken.end(),
             [](const Block& a, const Block& b) { return a.offset < b.offset; });
-  Bytes at = base;
+  const Bytes multiple = alignment_of(buffer);
+  Bytes at = round_up(base, multiple);
   for (const Block& block : taken) {
-    if (block.offset >= at + size) break;
-    at = std::max(at, round_up(block.offset + block.size, align));
+    if (block.offset >= at + buffer.size) break;
+    at = std::max(at, round_up(block.offset + block.size, multiple));
   }
   return at;
 }
@@ -77,17 +81,18 @@ std::array<Bytes, memory::tiers> place_persistent(std::span<const Program> progr
   for (const Program& program : programs) {
     for (const Buffer& buffer : program.buffers) {
       if (!buffer.persistent || buffer.size == 0) continue;
-      const Buffer& first = *named.try_emplace(buffer.name, &buffer).first->second;
-      expects(first.tier == buffer.tier && first.size == buffer.size,
+      const auto at = named.try_emplace(buffer.name, &buffer).first;
+      const Buffer& known = *at->second;
+      expects(known.tier == buffer.tier && known.size == buffer.size && known.use == buffer.use,
               "place: persistent buffer " + buffer.name + " differs between programs");
     }
   }
   std::array<Bytes, memory::tiers> top{};
   std::map<std::string, Bytes> offsets;
-  for (const auto& [name, what] : named) {
-    Bytes& end = top[static_cast<std::size_t>(what->tier)];
-    offsets[name] = round_up(end, alignment_of(*what));
-    end = offsets[name] + what->size;
+  for (const auto& [name, buffer] : named) {
+    Bytes& end = top[static_cast<std::size_t>(buffer->tier)];
+    offsets[name] = round_up(end, alignment_of(*buffer));
+    end = offsets[name] + buffer->size;
   }
   for (std::size_t p = 0; p < programs.size(); ++p) {
     for (std::size_t b = 0; b < programs[p].buffers.size(); ++b) {
@@ -98,31 +103,53 @@ std::array<Bytes, memory::tiers> place_persistent(std::span<const Program> progr
   return top;
 }
 
+// Placed buffers of one tier by when they live. The issue axis is cut into chunks: whoever lives
+// together with a buffer is alive in its first chunk or is born in one of the others.
+class Placed {
+ public:
+  explicit Placed(std::size_t steps) : alive_(steps / chunk + 1), born_(steps / chunk + 1) {}
+
+  void add(std::uint32_t id, const Placement& life) {
+    for (std::uint32_t c = life.born / chunk; c <= life.dies / chunk; ++c) alive_[c].push_back(id);
+    born_[life.born / chunk].push_back(id);
+  }
+  template <class Visit>
+  void visit_near(const Placement& life, Visit&& visit) const {
+    const std::uint32_t first = life.born / chunk;
+    for (const std::uint32_t id : alive_[first]) visit(id);
+    for (std::uint32_t c = first + 1; c <= life.dies / chunk; ++c) {
+      for (const std::uint32_t id : born_[c]) visit(id);
+    }
+  }
+
+ private:
+  static constexpr std::uint32_t chunk = 32;
+  std::vector<std::vector<std::uint32_t>> alive_, born_;
+};
+
 void place_transients(const Program& program, std::vector<Placement>& at,
                       std::array<Bytes, memory::tiers>& arena) {
   const std::array<Bytes, memory::tiers> base = arena;
-  std::vector<std::size_t> queue;
-  for (std::size_t b = 0; b < program.buffers.size(); ++b) {
+  std::vector<std::uint32_t> queue;
+  for (std::uint32_t b = 0; b < program.buffers.size(); ++b) {
     if (!program.buffers[b].persistent && at[b].born != never) queue.push_back(b);
   }
-  std::stable_sort(queue.begin(), queue.end(), [&](std::size_t a, std::size_t b) {
+  std::stable_sort(queue.begin(), queue.end(), [&](std::uint32_t a, std::uint32_t b) {
     return program.buffers[a].size > program.buffers[b].size;
   });
-  std::vector<std::size_t> placed;
+  std::vector<Placed> placed(memory::tiers, Placed(program.steps.size()));
   std::vector<Block> taken;
-  for (const std::size_t b : queue) {
+  for (const std::uint32_t b : queue) {
     const Buffer& buffer = program.buffers[b];
     const auto tier = static_cast<std::size_t>(buffer.tier);
     taken.clear();
-    for (const std::size_t other : placed) {
-      const bool together = at[other].born <= at[b].dies && at[b].born <= at[other].dies;
-      if (together && program.buffers[other].tier == buffer.tier)
+    placed[tier].visit_near(at[b], [&](std::uint32_t other) {
+      if (at[other].born <= at[b].dies && at[b].born <= at[other].dies)
         taken.push_back({at[other].offset, program.buffers[other].size});
-    }
-    at[b].offset = lowest_fit(taken, round_up(base[tier], alignment_of(buffer)), buffer.size,
-                              alignment_of(buffer));
+    });
+    at[b].offset = lowest_fit(taken, base[tier], buffer);
     arena[tier] = std::max(arena[tier], at[b].offset + buffer.size);
-    placed.push_back(b);
+    placed[tier].add(b, at[b]);
   }
 }
 
@@ -149,6 +176,11 @@ void record_peak(const Program& program, const std::vector<Placement>& at, Memor
 }
 
 }  // namespace
+
+Bytes alignment_of(const Buffer& buffer) {
+  const bool direct = buffer.tier == Tier::file || buffer.use == Use::staging;
+  return direct ? io::direct_block : alignment;
+}
 
 Bytes MemoryPlan::live(Tier tier) const {
   const ByUse& by = peak[static_cast<std::size_t>(tier)];

@@ -15,8 +15,8 @@ using plan::Mode;
 using plan::Role;
 using plan::Verb;
 
-constexpr plan::Machine slow{10, 10, 100, 1};  // FLOP/s, bytes/s, net bytes/s, net latency
-constexpr plan::Pace alone{};                  // fp32, lanes at once
+const plan::Machine slow{10, 10, 100, 1};  // FLOP/s, bytes/s, net bytes/s, net latency
+constexpr plan::Pace alone{};              // fp32, lanes at once
 
 // gather 1 + 1000/100 = 11 s; feed 60/10 = 6 s; forward max(500/10, 160/10) = 50 s;
 // update 2 * 100/10 = 20 s.
@@ -152,14 +152,83 @@ TEST_CASE("products run at the rate of their operands' type") {
   CHECK(products(DType::bf16) == doctest::Approx(160.0 / 10));
 }
 
-TEST_CASE("a copy to the host runs at the host link's rate") {
-  plan::Scheduled s = by_hand();
-  s.program.steps[3].verb = Verb::evict;
-  s.program.steps[3].lane = Lane::down;
+namespace {
+
+// fetch 100 bytes file -> staging; update them on the host: read and written; evict 60 to the
+// device; evict them to the file.
+plan::Scheduled streamed() {
+  plan::Scheduled s;
+  s.program.name = "train";
+  const auto buffer = [](const char* name, plan::Tier tier, Bytes size) {
+    return plan::Buffer{name, tier, plan::Use::staging, DType::u8, size, true};
+  };
+  s.program.buffers = {buffer("file", plan::Tier::file, 500),
+                       buffer("staged", plan::Tier::host, 100),
+                       buffer("param", plan::Tier::device, 60)};
+  const BufferId file{0}, staged{1}, param{2};
+  const auto step = [](Verb verb, Lane lane, std::vector<plan::Access> accesses) {
+    return plan::Step{verb, lane, Group::none, 0, 0, std::move(accesses), 0};
+  };
+  s.program.steps = {
+      step(Verb::fetch, Lane::disk, {{file, Mode::read, 200, 100}, {staged, Mode::write, 0, 100}}),
+      step(Verb::update, Lane::host, {{staged, Mode::update, 0, 100}}),
+      step(Verb::fetch, Lane::up, {{staged, Mode::read, 0, 60}, {param, Mode::write, 0, 60}}),
+      step(Verb::evict, Lane::disk, {{staged, Mode::read, 0, 100}, {file, Mode::write, 200, 100}})};
+  s.program.phases = {{"update", 0, 4, 1, Lane::compute}};
+  s.at.resize(3);
+  return s;
+}
+
+}  // namespace
+
+TEST_CASE("copies between tiers run at their link's rate, and updates on the host at its own") {
+  plan::Scheduled s = streamed();
+  s.waits = {{0, 3}, {1, 0}, {2, 1}, {3, 1}};
   plan::Machine machine = slow;
-  CHECK(busy(plan::simulate(s, machine, alone), Lane::down) == doctest::Approx(20));
-  machine.host_bandwidth = 5;
-  CHECK(busy(plan::simulate(s, machine, alone), Lane::down) == doctest::Approx(40));
+  const auto simulate = [&] { return plan::simulate(s, machine, alone); };
+  // All one memory of 10 bytes/s, read and written.
+  CHECK(busy(simulate(), Lane::disk) == doctest::Approx(20 + 20));
+  CHECK(busy(simulate(), Lane::host) == doctest::Approx(20));
+  CHECK(busy(simulate(), Lane::up) == doctest::Approx(12));
+  machine.disk_bandwidth = 4;
+  machine.host_bandwidth = 15;
+  machine.host_update_bandwidth = 8;
+  CHECK(busy(simulate(), Lane::disk) == doctest::Approx(25 + 25));
+  CHECK(busy(simulate(), Lane::host) == doctest::Approx(25));
+  CHECK(busy(simulate(), Lane::up) == doctest::Approx(4));
+  CHECK(simulate().seconds == doctest::Approx(25 + 25 + 25));  // `up` beside the second `disk`
+  s.program.steps[1].lane = Lane::compute;
+  CHECK(busy(simulate(), Lane::compute) == doctest::Approx(20));
+}
+
+TEST_CASE("a copy through pinned memory counts once, whichever way it goes") {
+  plan::Scheduled s = streamed();
+  s.program.buffers[1].tier = plan::Tier::pinned;
+  std::swap(s.program.steps[2].accesses[0].mode, s.program.steps[2].accesses[1].mode);
+  plan::Machine machine = slow;
+  machine.host_bandwidth = 15;
+  CHECK(busy(plan::simulate(s, machine, alone), Lane::up) == doctest::Approx(4));
+}
+
+TEST_CASE("collectives inside one machine run at its own links' rate") {
+  plan::Machine machine = slow;
+  machine.ranks = 8;
+  const auto net = [&](int world) {
+    return busy(plan::simulate(by_hand(), machine, {DType::f32, plan::Overlap::on, world}),
+                Lane::net);
+  };
+  CHECK(net(8) == doctest::Approx(11));
+  machine.local_bandwidth = 500;
+  CHECK(net(8) == doctest::Approx(1 + 2));
+  CHECK(net(9) == doctest::Approx(11));
+}
+
+TEST_CASE("products reach the stated part of the peak and nothing else does") {
+  plan::Machine machine = slow;
+  machine.efficiency = 0.25;
+  const plan::Estimate e = plan::simulate(by_hand(), machine, alone);
+  CHECK(busy(e, Lane::compute) == doctest::Approx(6 + 200 + 20));
+  CHECK(busy(e, Lane::net) == doctest::Approx(11));
 }
 
 TEST_CASE("the overlap and the type a plan is simulated with are its setup's") {

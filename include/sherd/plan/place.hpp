@@ -10,6 +10,8 @@
 namespace sherd::plan {
 
 inline constexpr Bytes alignment = 256;
+/// What a buffer's offset is a multiple of: more than `alignment` where direct transfers go.
+[[nodiscard]] Bytes alignment_of(const Buffer& buffer);
 
 struct Placement {
   Bytes offset = 0;

@@ -14,6 +14,7 @@ struct Estimate {
 struct Pace {
   DType compute = DType::f32;     // operands of products
   Overlap overlap = Overlap::on;  // off: lanes take turns in issue order
+  int world = 1;                  // ranks that collectives span
 };
 [[nodiscard]] Pace pace_of(const Setup& setup);
 
