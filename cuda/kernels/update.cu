@@ -128,13 +128,25 @@ __device__ inline void update_pack(const UpdateOperands& args, std::int64_t inde
   put_moments<type>(args, at, count, m, v, shared);
 }
 
+/// A skipped step: the state stays, and a parameter on its way home is made again.
+__device__ inline void copy_again(const UpdateOperands& args, std::int64_t numel) {
+  if (args.param.data == nullptr || args.is_split()) return;
+  const std::int64_t packs = ceil_div(numel, pack), step = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += step) {
+    const int count = elements_at(i, numel);
+    float p[pack];
+    widen(fetch<Reuse::none>(args.master, i * pack, count), DType::f32, p);
+    put<Reuse::none>(args.param, i * pack, count, narrow_stored(p, args.param.type));
+  }
+}
+
 /// Bytes an element: as kernels::update.hpp says of each format; AdamW with bf16 gradients and
 /// parameters and fp32 state moves 28. Of q8 a warp takes a block, so none of its lanes is idle.
 template <class Rule, DType type>
 __global__ void __launch_bounds__(block_threads, blocks_each)
     update_kernel(const __grid_constant__ UpdateOperands args, std::int64_t numel,
                   const __grid_constant__ Block8Maps maps) {
-  if (args.scalars->skip != 0) return;
+  if (args.scalars->skip != 0) return copy_again(args, numel);
   constexpr unsigned map_words = type == DType::q8 ? sizeof(Block8Maps) / sizeof(float) : 1;
   __shared__ float shared_factors[sizeof(UpdateFactors) / sizeof(float)];
   __shared__ float shared_maps[map_words];  // each lane looks up other entries
