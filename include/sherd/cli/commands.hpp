@@ -17,12 +17,14 @@ struct PlanOutput {
 /// `sherd plan`; `--world` is the config's `ranks`, and there may be neither steps nor data.
 int plan(const launch::Validated& run, const PlanOutput& output);
 
-enum class Bench : std::uint8_t { memory, step, comm, optim };
+enum class Bench : std::uint8_t { memory, step, comm, optim, io };
 struct BenchOutput {
   bool quick = false;          // seconds instead of minutes
   bool json = false;           // a line a row, on stdout
   std::string plot;            // SVG file; empty for none
   std::string device = "cpu";  // as of a run
+  std::string offload_dir;     // for io; empty: a folder of our own where there is a disk
+  bool offload_dir_any = false;
 };
 int bench(Bench what, const BenchOutput& output);
 
