@@ -104,27 +104,29 @@ class Search {
   std::vector<Change> found_;
 };
 
-bool fits(const plan::Plan& plan, const Limits& limits, int world) {
-  const Bytes host = plan.need(memory::Tier::host) * static_cast<Bytes>(world);
-  return plan.need(memory::Tier::device) <= limits.device && host <= limits.host;
-}
-
 }  // namespace
+
+Limits needs_of(const plan::Plan& plan, int ranks) {
+  const auto all = static_cast<Bytes>(ranks);
+  return {plan.need(memory::Tier::device), plan.need(memory::Tier::host) * all,
+          plan.need(memory::Tier::file) * all};
+}
 
 Limits limits_of(const Validated& run) {
   const Bytes free = free_memory();
-  Limits limits{run->memory.memory_limit, run->memory.host_memory_limit};
+  Limits limits{run->memory.memory_limit, run->memory.host_memory_limit, run->file_tier.file_limit};
   const Bytes of_device = run.on_device() ? std::numeric_limits<Bytes>::max()
                                           : free / static_cast<Bytes>(run->ranks.ranks);
   if (limits.device == 0) limits.device = of_device;
   if (limits.host == 0) limits.host = free;
+  if (limits.files == 0) limits.files = std::numeric_limits<Bytes>::max();
   return limits;
 }
 
 void require_fit(const Validated& run, const Job& job, const plan::Plan& plan,
                  const Limits& limits) {
   const int world = run->ranks.ranks;
-  if (fits(plan, limits, world)) return;
+  if (within(needs_of(plan, world), limits)) return;
   const Bytes need = plan.need(memory::Tier::device);
   std::string text =
       fmt::format("this run needs {} ({} bytes) a rank, but {} ({} bytes) are {}",
@@ -135,7 +137,7 @@ void require_fit(const Validated& run, const Job& job, const plan::Plan& plan,
       static_cast<int>(job.train ? std::min(processes, job.train->samples()) : processes);
   for (const Change& change : Search(run).all(most_ranks)) {
     const Prepared other = prepare(resolve(change.config, Purpose::plan, run.devices()), job, 0);
-    if (!fits(other.plan, limits, change.config.ranks.ranks)) continue;
+    if (!within(needs_of(other.plan, change.config.ranks.ranks), limits)) continue;
     throw CapacityError(text + fmt::format("\nfits: {}  (needs {} a rank)", change.flags,
                                            format_bytes(other.plan.need(memory::Tier::device))));
   }
