@@ -108,8 +108,8 @@ class Search {
 
 Limits needs_of(const plan::Plan& plan, int ranks) {
   const auto all = static_cast<Bytes>(ranks);
-  return {plan.need(memory::Tier::device), plan.need(memory::Tier::host) * all,
-          plan.need(memory::Tier::file) * all};
+  const Bytes device = plan.need(memory::Tier::device), host = plan.need(memory::Tier::host) * all;
+  return {device, host, plan.need(memory::Tier::file) * all, device * all + host};
 }
 
 Limits limits_of(const Validated& run) {
@@ -117,6 +117,8 @@ Limits limits_of(const Validated& run) {
   Limits limits{run->memory.memory_limit, run->memory.host_memory_limit, run->file_tier.file_limit};
   const Bytes of_device = run.on_device() ? std::numeric_limits<Bytes>::max()
                                           : free / static_cast<Bytes>(run->ranks.ranks);
+  // A CPU's ranks and their host tier share what is free.
+  if (limits.device == 0 && !run.on_device()) limits.memory = free;
   if (limits.device == 0) limits.device = of_device;
   if (limits.host == 0) limits.host = free;
   if (limits.files == 0) limits.files = std::numeric_limits<Bytes>::max();

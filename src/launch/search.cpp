@@ -73,9 +73,10 @@ class Searcher {
     } catch (const ConfigError&) {
       return;  // two of its choices exclude each other
     }
-    made.excess = std::max({over(made.needs.device, options_.limits.device),
-                            over(made.needs.host, options_.limits.host),
-                            over(made.needs.files, options_.limits.files)});
+    made.excess = std::max(
+        {over(made.needs.device, options_.limits.device),
+         over(made.needs.host, options_.limits.host), over(made.needs.files, options_.limits.files),
+         options_.limits.memory == 0 ? 0 : over(made.needs.memory, options_.limits.memory)});
   }
 
   void all(Point point, std::size_t dimension) {
@@ -183,6 +184,7 @@ class Searcher {
     more(c.needs.device, options_.limits.device, "on the device");
     more(c.needs.host, options_.limits.host, "in host memory");
     more(c.needs.files, options_.limits.files, "in files");
+    if (why == "needs") more(c.needs.memory, options_.limits.memory, "in memory");
     return why;
   }
 
@@ -242,10 +244,12 @@ SearchOptions search_options(const Validated& run, const plan::Machine& machine)
   SearchOptions options;
   options.machine = machine;
   const bool files = !run->file_tier.offload_dir.empty();
-  options.limits = {limit(run->memory.memory_limit, machine.device_memory, free.device),
-                    limit(run->memory.host_memory_limit, machine.host_memory, free.host),
-                    limit(run->file_tier.file_limit, machine.file_capacity,
-                          files ? std::numeric_limits<Bytes>::max() : 0)};
+  options.limits = {
+      limit(run->memory.memory_limit, machine.device_memory, free.device),
+      limit(run->memory.host_memory_limit, machine.host_memory, free.host),
+      limit(run->file_tier.file_limit, machine.file_capacity,
+            files ? std::numeric_limits<Bytes>::max() : 0),
+      free.memory == 0 || machine.host_memory == 0 ? free.memory : machine.host_memory};
   options.ranks_a_machine = std::min(run->ranks.ranks, machine.ranks);
   return options;
 }

@@ -186,6 +186,7 @@ RunConfig SearchSpace::at(const Point& point) const {
 // `auto` would follow the stage, and sums with it.
 void SearchSpace::keep_reduce(RunConfig& config) const {
   plan::ShardingConfig& sharding = config.sharding;
+  if (sharding.reduce_every != plan::ReduceEvery::automatic) return;
   const bool same = plan::reduces_every_micro(sharding) == (reduce_ == plan::ReduceEvery::micro);
   if (!same && config.batch.grad_accum > 1) sharding.reduce_every = reduce_;
 }

@@ -265,7 +265,7 @@ TEST_CASE("limits are the flags', else the machine's, else what is free here") {
   m.host_memory = 2000;
   m.file_capacity = 3000;
   m.ranks = 1;
-  CHECK(launch::search_options(resolved(config), m).limits == launch::Limits{1000, 2000, 3000});
+  CHECK(launch::search_options(resolved(config), m).limits == launch::Limits{1000, 2000, 3000, 2000});
   CHECK(launch::search_options(resolved(config), m).ranks_a_machine == 1);
   config.memory.memory_limit = 10;
   config.memory.host_memory_limit = 20;
