@@ -21,7 +21,7 @@ double closed_form(const plan::Setup& setup, int stage) {
   const auto n = static_cast<double>(setup.world());
   const auto p = static_cast<double>(setup.formats.param_bytes()),
              g = static_cast<double>(setup.formats.grad_bytes()),
-             o = static_cast<double>(setup.formats.optimizer_bytes());
+             o = setup.formats.optimizer_bytes();
   return psi * ((stage >= 3 ? p / n : p) + (stage >= 2 ? g / n : g) + (stage >= 1 ? o / n : o));
 }
 

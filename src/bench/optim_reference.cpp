@@ -81,7 +81,7 @@ bool is_right(const Updated& expected, const Element& after, bfloat16 param) {
   if (!expected.sign_open && !near(after.master, expected.master, expected.master_error)) {
     return false;
   }
-  return to_bfloat16(static_cast<float>(after.master)).bits == param.bits;
+  return to_stored_bfloat16(static_cast<float>(after.master)).bits == param.bits;
 }
 
 }  // namespace sherd::bench

@@ -26,7 +26,8 @@ std::string table(const MemoryTable& planned) {
 std::string formula(const plan::Setup& setup) {
   const plan::Formats& f = setup.formats;
   return fmt::format(
-      "state formula: p {} + g {} + o {} bytes a parameter, Ψ {} padded parameters ({} unpadded), "
+      "state formula: p {} + g {} + o {:.4g} bytes a parameter, Ψ {} padded parameters ({} "
+      "unpadded), "
       "N {}\n",
       f.param_bytes(), f.grad_bytes(), f.optimizer_bytes(), setup.layout.padded(),
       setup.model.parameters(), setup.world());

@@ -99,13 +99,15 @@ launch::Validated fitted_run(const launch::Validated& run, const launch::Job& jo
 
 // False for a dry run, which ends with its plan. What is wrong must show before a rank starts and
 // a log is truncated.
-bool ready(const launch::Validated& run, const launch::Job& job) {
+bool ready(const launch::Validated& run, const launch::Job& job,
+           std::optional<io::OffloadFolder>& folder) {
   const launch::Prepared prepared = launch::prepare(run, job, 0);
   (void)launch::first_weights(run, job, prepared.plan.setup.model);
   if (run->output.dry_run) {
     std::cout << plan_text(run, job, prepared, machine_given({}, run)) << std::flush;
     return false;
   }
+  if (prepared.plan.need(memory::Tier::file) > 0) folder.emplace(run->file_tier);
   launch::require_fit(run, job, prepared.plan, launch::limits_of(run));
   if (job.check_data) job.check_data();
   return true;
@@ -123,10 +125,11 @@ int train(const launch::Validated& run, const std::function<launch::Job()>& make
     return be_rank(run, make_job, *seat);
   }
   std::string chosen;
+  std::optional<io::OffloadFolder> folder;  // held while the ranks run
   {
     const launch::Job job = make_job();
     const launch::Validated own = run->memory.fit ? fitted_run(run, job, chosen) : run;
-    if (!ready(own, job)) return 0;
+    if (!ready(own, job, folder)) return 0;
   }
   return supervise(run, chosen);
 }

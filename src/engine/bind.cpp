@@ -34,8 +34,8 @@ View Runner::view(const Access& access, Shape shape) const {
 }
 
 View Runner::flat(const Access& access) const {
-  const Bytes element = size_of(parts_.scheduled.program.at(access.buffer).type);
-  return view(access, {1, static_cast<std::int64_t>(access.size / element)});
+  const DType type = parts_.scheduled.program.at(access.buffer).type;
+  return view(access, {1, static_cast<std::int64_t>(numel_of(type, access.size))});
 }
 
 Runner::Bound Runner::bind(const Step& step) const {
@@ -52,6 +52,7 @@ Runner::Bound Runner::bind(const Step& step) const {
                    bound.full.type};
   }
   if (step.verb == Verb::update) bind_segments(step, bound);
+  if (step.verb == Verb::fetch || step.verb == Verb::evict) bind_transfer(step, bound);
   return bound;
 }
 
@@ -119,6 +120,7 @@ void Runner::bind_mirror(const Access& access, Bound& bound) const {
       break;
     case Role::verdict_host:
       bound.verdict_host = flat(access).raw();
+      if (access.mode == Mode::read) bound.control = flat(access).as<optim::Control>();
       break;
     default:
       break;
@@ -177,6 +179,32 @@ void Runner::bind_param(const Step& step, const Access& access, Bound& bound) co
     bound.gaps.push_back(std::span(values.data, access.size).subspan(values.bytes()));
 }
 
+// A record's staging holds its header before and its padding behind the payload.
+void Runner::bind_transfer(const Step& step, Bound& bound) const {
+  const plan::Program& program = parts_.scheduled.program;
+  const auto bytes = [&](const Access& access) {
+    const auto tier = static_cast<std::size_t>(program.at(access.buffer).tier);
+    const Bytes at = parts_.scheduled.at[plan::index_of(access.buffer)].offset + access.first;
+    return parts_.engine.arenas[tier].subspan(at, access.size);
+  };
+  std::optional<Access> staged, on_file;
+  for (const Access& access : step.accesses) {
+    if (access.role == Role::frame) continue;
+    if (program.at(access.buffer).tier == plan::Tier::file)
+      on_file = access;
+    else
+      (access.role == Role::from ? bound.from : bound.to) = bytes(*(staged = access));
+  }
+  if (!on_file) return;
+  const plan::Buffer& buffer = program.at(on_file->buffer);
+  bound.payload = bytes_of(buffer.type, step.range.count);
+  bound.offset = parts_.scheduled.at[plan::index_of(on_file->buffer)].offset + on_file->first;
+  bound.label = fmt::format("{} tile {}", buffer.name, step.tile);
+  staged->first = 0;  // the staging buffer is the record
+  staged->size = io::record_bytes(bound.payload);
+  bound.record = bytes(*staged);
+}
+
 // An update tile by parameters, because weight decay changes between them. Padding stays zero
 // untouched.
 void Runner::bind_segments(const Step& step, Bound& bound) const {
@@ -194,20 +222,25 @@ void Runner::bind_segments(const Step& step, Bound& bound) const {
   whole.beta2 = static_cast<float>(optimizer.beta2);
   whole.eps = static_cast<float>(optimizer.eps);
   whole.scalars = &bound.control->update;
-  const shard::Range tile = shard::Layout::tiles(setup.held(step.subject))[step.tile];
+  whole.round = philox(parts_.engine.seed, Purpose::state_rounding, {});
   const auto cut = [](View v, std::uint64_t first, std::uint64_t count) {
     if (!v) return v;
-    return View{v.data + first * size_of(v.type), {1, static_cast<std::int64_t>(count)}, v.type};
+    return View{v.data + bytes_of(v.type, first), {1, static_cast<std::int64_t>(count)}, v.type};
   };
-  for (const shard::Segment& segment : setup.layout.segments(step.subject, tile)) {
+  // Blocks of 8-bit moments are whole: padding takes part and stays zero.
+  const bool blocks = setup.formats.moment_type == DType::q8;
+  const std::uint64_t start = setup.layout.global_index(step.subject) + step.range.first;
+  for (const shard::Segment& segment : setup.layout.segments(step.subject, step.range)) {
+    const std::uint64_t count = blocks ? round_up(segment.count, shard::quantum) : segment.count;
     const model::ParamSpec& param = spec_.params[segment.param];
     const bool decays = optimizer.decay_all || (param.shape.rows > 1 && param.shape.cols > 1);
     kernels::UpdateArgs args = whole;
     for (View kernels::UpdateArgs::*field :
          {&kernels::UpdateArgs::grad, &kernels::UpdateArgs::master, &kernels::UpdateArgs::m,
           &kernels::UpdateArgs::v, &kernels::UpdateArgs::param}) {
-      args.*field = cut(whole.*field, segment.in_range, segment.count);
+      args.*field = cut(whole.*field, segment.in_range, count);
     }
+    args.first = start + segment.in_range;
     args.weight_decay = decays ? static_cast<float>(optimizer.weight_decay) : 0;
     bound.updates.push_back(args);
   }

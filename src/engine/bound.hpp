@@ -26,6 +26,9 @@ struct Runner::Bound {
   optim::EvalReport* report = nullptr;
   View vote_local, vote_global;              // as words; of the declared part
   std::vector<kernels::UpdateArgs> updates;  // a tile by parameters
+  std::span<std::byte> from, to;             // of a copy in memory
+  std::span<std::byte> record;               // of one to or from the file: what is staged
+  Bytes offset = 0, payload = 0;             // in the file; of the record
   std::string label;
 };
 

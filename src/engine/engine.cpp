@@ -71,7 +71,7 @@ struct Engine::State {
   }
 
   Runner::Parts runner_parts(const plan::Scheduled& scheduled, const data::BatchLoader& from) {
-    return {parts, scheduled, from, decide, compute(), net(), watch, parts.device};
+    return {parts, scheduled, from, decide, streams(), watch, parts.device};
   }
   std::unique_ptr<Walk> make_walk(const plan::Scheduled& scheduled, Runner& visitor) {
     if (parts.device == nullptr) {
@@ -97,7 +97,31 @@ struct Engine::State {
         static_cast<double>(setup.sample.label_type == DType::i32 ? setup.sample.label_cols : 1);
     return static_cast<double>(slots_per_step(setup)) * labels;
   }
+  Residence residence() { return {parts.plan, parts.arenas, parts.file, host, compute()}; }
   device::Stream& compute() { return device_compute ? *device_compute : host; }
+  /// On a CPU lanes that are threads have workers of their own. On a device the host's lane is its
+  /// threads, and copies have streams of their own.
+  Streams streams() {
+    Streams all;
+    all.fill(&compute());
+    all[at(plan::Lane::net)] = &net();
+    if (parts.device != nullptr || parts.lanes == Lanes::threads)
+      all[at(plan::Lane::host)] = &host_updates();
+    for (const plan::Lane lane : {plan::Lane::up, plan::Lane::down}) {
+      if (parts.device != nullptr) all[at(lane)] = &copies(lane);
+    }
+    return all;
+  }
+  static std::size_t at(plan::Lane lane) { return static_cast<std::size_t>(lane); }
+  device::Stream& host_updates() {
+    if (!host_lane) host_lane.emplace(parts.threads);
+    return *host_lane;
+  }
+  device::Stream& copies(plan::Lane lane) {
+    std::optional<device::Stream>& stream = lane == plan::Lane::up ? device_up : device_down;
+    if (!stream) stream.emplace(*parts.device);
+    return *stream;
+  }
   device::Stream& net() {
     if (parts.device != nullptr) return parts.net != nullptr ? *parts.net : *device_compute;
     return parts.lanes == Lanes::threads ? host_net : host;
@@ -161,7 +185,7 @@ struct Engine::State {
   optim::DecideConfig decide;
   memory::Ledger ledger;
   device::Stream host, host_net;
-  std::optional<device::Stream> device_compute;
+  std::optional<device::Stream> host_lane, device_compute, device_up, device_down;
   data::Sampler sampler;
   data::BatchLoader loader;
   std::optional<data::BatchLoader> eval_loader;
@@ -180,8 +204,8 @@ Engine::~Engine() = default;
 void Engine::initialise(const model::Weights& weights) {
   State& s = *state_;
   const Opened open(s.parts.arenas[0], s.parts);
-  const Transfer transfer{s.host, s.compute()};
-  load_weights(s.parts.plan, s.parts.arenas, weights, transfer);
+  const Opened open_host(s.parts.arenas[static_cast<std::size_t>(memory::Tier::host)], s.parts);
+  load_weights(s.residence(), weights);
   s.control = optim::initial(s.parts.precision);
   const View control = s.find(s.parts.plan.train, "control");
   device::copy(control.raw().first(sizeof s.control), bytes_of(s.control), s.compute());
@@ -234,7 +258,8 @@ std::string Engine::parameters_hash() {
   State& s = *state_;
   drain();
   const Opened open(s.parts.arenas[0], s.parts);
-  Digest sum = digest_of(s.parts.plan, s.parts.arenas, {s.host, s.compute()});
+  const Opened open_host(s.parts.arenas[static_cast<std::size_t>(memory::Tier::host)], s.parts);
+  Digest sum = digest_of(s.residence());
   if (s.parts.comm.world() > 1) s.guarded([&] { sum = s.sum_over_ranks(sum); });
   return fmt::format("{:016x}{:016x}", sum[0], sum[1]);
 }

@@ -125,6 +125,7 @@ void Executor::guard(std::uint32_t step, bool open) const {
   for (const plan::Access& access : parts_.scheduled.program.steps[step].accesses) {
     const std::size_t tier =
         static_cast<std::size_t>(parts_.scheduled.program.at(access.buffer).tier);
+    if (parts_.arenas[tier].empty()) continue;  // a file
     const Bytes first = parts_.scheduled.at[plan::index_of(access.buffer)].offset + access.first;
     const std::span<std::byte> bytes = parts_.arenas[tier].subspan(first, access.size);
     open ? unpoison(bytes) : poison(bytes);

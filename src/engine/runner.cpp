@@ -49,10 +49,10 @@ void Runner::visit(std::uint32_t index, const Moment& moment) {
     case Verb::decide:
       return decide(step, bound);
     case Verb::update:
-      return update(bound);
+      return update(step, bound);
     case Verb::fetch:
     case Verb::evict:
-      throw_usage("engine: no pass emits fetch or evict yet");
+      return transfer(step, bound);
   }
 }
 
@@ -70,8 +70,8 @@ void Runner::prepare(std::uint32_t index, const Moment& moment) {
 
 void Runner::queued(std::uint32_t index) {
   const Verb verb = parts_.scheduled.program.steps[index].verb;
-  if (verb == Verb::feed) fed_->record(parts_.compute);
-  if (verb == Verb::decide) verdict_->record(parts_.compute);
+  if (verb == Verb::feed) fed_->record(compute());
+  if (verb == Verb::decide) verdict_->record(compute());
 }
 
 std::string Runner::varies(std::uint32_t index) const {
@@ -106,15 +106,15 @@ void Runner::feed(const Step& step, Bound& bound, const Moment& moment) {
 
 void Runner::feed_device(const Step& step, Bound& bound) {
   if (step.subject == 0) {
-    device::copy(bound.batch.inputs.raw(), bound.inputs_host.raw(), parts_.compute);
-    device::copy(bound.batch.labels.raw(), bound.labels_host.raw(), parts_.compute);
+    device::copy(bound.batch.inputs.raw(), bound.inputs_host.raw(), compute());
+    device::copy(bound.batch.labels.raw(), bound.labels_host.raw(), compute());
   } else {
     optim::Fed& from = *bound.fed_host;
     kernels::UpdateScalars& to = bound.control->update;  // an address on the device
-    device::copy(raw(to.lr), raw(from.lr), parts_.compute);
-    device::copy(raw(to.bias1), raw(from.bias1), parts_.compute);
-    device::copy(raw(to.bias2), raw(from.bias2), parts_.compute);
-    device::copy({bound.vote_local.data, sizeof from.stop}, raw(from.stop), parts_.compute);
+    device::copy(raw(to.lr), raw(from.lr), compute());
+    device::copy(raw(to.bias1), raw(from.bias1), compute());
+    device::copy(raw(to.bias2), raw(from.bias2), compute());
+    device::copy({bound.vote_local.data, sizeof from.stop}, raw(from.stop), compute());
   }
 }
 
@@ -128,9 +128,9 @@ Philox Runner::dropout_bits(const Step& step, const Moment& moment) const {
 
 void Runner::forward(const Step& step, Bound& bound, const Moment& moment) {
   const Philox rng = dropout_bits(step, moment);
-  parts_.engine.model.blocks[step.subject].block->forward({parts_.compute, bound.batch, rng,
-                                                           bound.in, bound.out, bound.scratch,
-                                                           bound.params, bound.saves, trains_});
+  parts_.engine.model.blocks[step.subject].block->forward({compute(), bound.batch, rng, bound.in,
+                                                           bound.out, bound.scratch, bound.params,
+                                                           bound.saves, trains_});
 }
 
 // Each (parameter, step, leaf) has its own bits; the writer's block too, so tied writers never
@@ -140,13 +140,13 @@ void Runner::key_grads(const Step& step, Bound& bound, const Moment& moment) con
     bound.grads[i].round = philox(parts_.engine.seed, Purpose::gradient_rounding,
                                   {bound.grad_names[i], step.subject, moment.step, leaf(moment)});
   }
-  for (const std::span<std::byte> gap : bound.gaps) kernels::zero(gap, parts_.compute);
+  for (const std::span<std::byte> gap : bound.gaps) kernels::zero(gap, compute());
 }
 
 void Runner::loss(const Step& step, Bound& bound, const Moment& moment) {
   key_grads(step, bound, moment);
   const float* scale = bound.control != nullptr ? &bound.control->scale : nullptr;
-  parts_.engine.model.head->loss({parts_.compute, bound.batch, bound.in, bound.d_in, bound.scratch,
+  parts_.engine.model.head->loss({compute(), bound.batch, bound.in, bound.d_in, bound.scratch,
                                   bound.params, bound.grads, scale, parts_.decide.nominal_tokens,
                                   bound.vote_local.as<kernels::LossSum>()});
 }
@@ -156,8 +156,8 @@ void Runner::backward(const Step& step, Bound& bound, const Moment& moment) {
   const Philox rng = dropout_bits(step, moment);
   const std::span<const bool> lost(bound.lost.get(), bound.saves.size());
   parts_.engine.model.blocks[step.subject].block->backward(
-      {parts_.compute, bound.batch, rng, bound.in, bound.d_out, bound.d_in, bound.scratch,
-       bound.params, bound.saves, lost, bound.grads});
+      {compute(), bound.batch, rng, bound.in, bound.d_out, bound.d_in, bound.scratch, bound.params,
+       bound.saves, lost, bound.grads});
 }
 
 void Runner::gather(const Step& step, Bound& bound) {
@@ -179,18 +179,16 @@ void Runner::reduce(const Step& step, Bound& bound, const Moment& moment) {
     return parts_.engine.comm.reduce_scatter(call, {bound.label, step.subject});
   // Alone, the sum over ranks is this rank's own term.
   const std::byte* own = bound.full.data;
-  kernels::fold({{&own, 1}, call.shard, call.mode, call.order, call.round, call.first},
-                parts_.compute);
+  kernels::fold({{&own, 1}, call.shard, call.mode, call.order, call.round, call.first}, compute());
 }
 
 void Runner::norm(const Step& step, Bound& bound) {
-  device::Stream& stream = step.lane == plan::Lane::net ? parts_.net : parts_.compute;
-  kernels::square_norm(bound.full, *bound.vote_local.as<kernels::NormSum>(), stream);
+  kernels::square_norm(bound.full, *bound.vote_local.as<kernels::NormSum>(), stream(step.lane));
 }
 
 void Runner::vote(Bound& bound) {
   if (world_ == 1) {
-    device::copy(bound.vote_global.raw(), bound.vote_local.raw(), parts_.compute);
+    device::copy(bound.vote_global.raw(), bound.vote_local.raw(), compute());
   } else {
     parts_.engine.comm.all_reduce(bound.vote_local, bound.vote_global, {"vote"});
   }
@@ -199,30 +197,41 @@ void Runner::vote(Bound& bound) {
 void Runner::decide(const Step& step, Bound& bound) {
   const auto& vote = *bound.vote_global.as<optim::Vote>();
   if (step.subject == 0) {
-    optim::decide(vote, parts_.decide, *bound.control, parts_.compute);
+    optim::decide(vote, parts_.decide, *bound.control, compute());
   } else {
-    optim::report(vote, *bound.report, parts_.compute);
+    optim::report(vote, *bound.report, compute());
   }
-  kernels::zero(bound.vote_local.raw(), parts_.compute);
+  kernels::zero(bound.vote_local.raw(), compute());
   if (parts_.device == nullptr) return;
   auto* verdict = step.subject == 0 ? reinterpret_cast<std::byte*>(bound.control)
                                     : reinterpret_cast<std::byte*>(bound.report);
-  device::copy(bound.verdict_host, {verdict, bound.verdict_host.size()}, parts_.compute);
+  device::copy(bound.verdict_host, {verdict, bound.verdict_host.size()}, compute());
 }
 
-void Runner::update(Bound& bound) {
+void Runner::update(const Step& step, Bound& bound) {
+  device::Stream& on = stream(step.lane);
   for (const kernels::UpdateArgs& args : bound.updates) {
     switch (parts_.engine.optimizer.optimizer) {
       case optim::Kind::adamw:
-        kernels::adamw(args, parts_.compute);
+        kernels::adamw(args, on);
         break;
       case optim::Kind::lion:
-        kernels::lion(args, parts_.compute);
+        kernels::lion(args, on);
         break;
       case optim::Kind::sgd:
-        kernels::sgd(args, parts_.compute);
+        kernels::sgd(args, on);
         break;
     }
+  }
+}
+
+void Runner::transfer(const Step& step, Bound& bound) {
+  if (step.lane != plan::Lane::disk) return device::copy(bound.to, bound.from, stream(step.lane));
+  io::RecordFile& file = *parts_.engine.file;
+  if (step.verb == Verb::fetch) {
+    file.read(bound.offset, bound.record, bound.payload, bound.label);
+  } else {
+    file.write(bound.offset, bound.record, bound.payload, bound.label);
   }
 }
 

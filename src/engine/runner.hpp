@@ -1,6 +1,7 @@
 #pragma once
 // What each verb does. Arguments are bound once; a visit computes keys, calls one function and
 // allocates nothing.
+#include <array>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -10,6 +11,8 @@
 
 namespace sherd::engine {
 
+using Streams = std::array<device::Stream*, device::lanes>;
+
 class Runner final : public Visitor {
  public:
   struct Parts {
@@ -17,8 +20,7 @@ class Runner final : public Visitor {
     const plan::Scheduled& scheduled;
     const data::BatchLoader& loader;
     const optim::DecideConfig& decide;
-    device::Stream& compute;
-    device::Stream& net;                         // of the net lane
+    Streams streams;                             // by lane
     const device::Watch& watch;                  // called while the host waits
     const device::OpenDevice* device = nullptr;  // null: the CPU
   };
@@ -44,6 +46,7 @@ class Runner final : public Visitor {
   void bind_mirror(const plan::Access& access, Bound& bound) const;
   void bind_block(const plan::Step& step, Bound& bound) const;
   void bind_param(const plan::Step& step, const plan::Access& access, Bound& bound) const;
+  void bind_transfer(const plan::Step& step, Bound& bound) const;
   void bind_segments(const plan::Step& step, Bound& bound) const;
 
   [[nodiscard]] std::uint64_t leaf(const Moment& moment) const;
@@ -60,7 +63,12 @@ class Runner final : public Visitor {
   void norm(const plan::Step& step, Bound& bound);
   void vote(Bound& bound);
   void decide(const plan::Step& step, Bound& bound);
-  void update(Bound& bound);
+  void update(const plan::Step& step, Bound& bound);
+  void transfer(const plan::Step& step, Bound& bound);
+  [[nodiscard]] device::Stream& stream(plan::Lane lane) const {
+    return *parts_.streams[static_cast<std::size_t>(lane)];
+  }
+  [[nodiscard]] device::Stream& compute() const { return stream(plan::Lane::compute); }
 
   Parts parts_;
   const model::ModelSpec& spec_;

@@ -1,39 +1,21 @@
 #include "engine/states.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cstdlib>
+#include <new>
 #include <vector>
 
 #include "sherd/base/errors.hpp"
-#include "sherd/kernels/elementwise.hpp"
+#include "sherd/kernels/update.hpp"
 
 namespace sherd::engine {
 namespace {
 
-// Master weights of a bucket: their own buffer, or the stored parameter itself.
-struct Home {
-  View values;
-  std::uint64_t first = 0;  // bucket element that values[0] is
-};
-
-Home home(const plan::Plan& plan, const Arenas& arenas, const char* kind, std::size_t bucket) {
-  std::string full = plan::bucket_name(kind, bucket);
-  if (std::string(kind) == "p") {
-    const std::string shard = plan::bucket_name("p.shard", bucket);
-    full =
-        plan::has_buffer(plan.train.program, shard) ? shard : plan::bucket_name("p.full", bucket);
-  }
-  const View values = persistent_view(plan.train, arenas, full);
-  const auto count = static_cast<std::uint64_t>(values.numel());
-  const bool whole = count == plan.setup.layout.buckets()[bucket].numel;
-  return {values, whole ? 0 : plan.setup.layout.shard(bucket, plan.setup.rank).first};
-}
-
-View cut(const Home& at, std::uint64_t element, std::uint64_t count) {
-  return {at.values.data + (element - at.first) * size_of(at.values.type),
-          {1, static_cast<std::int64_t>(count)},
-          at.values.type};
-}
+using plan::State;
+using plan::StateBuffer;
+using shard::Range;
 
 // Elements a worker handles at once.
 constexpr std::uint64_t portion = 64 * 1024;
@@ -48,21 +30,67 @@ void for_portions(std::uint64_t count, StreamRef stream, Task&& task) {
   });
 }
 
-// Converts on this thread; on the way to a device, through memory that is free again on return.
-void store(View from, View to, StreamRef stream) {
-  device::Stream own(1);
-  if (stream.kind() == DeviceKind::cpu) return kernels::cast(from, to, own);
-  std::vector<std::byte> converted(to.bytes());
-  kernels::cast(from, {converted.data(), to.shape, to.type}, own);
-  device::copy(to.raw(), converted, stream);
+View cut(const View& view, std::uint64_t first, std::uint64_t count) {
+  return {view.data + bytes_of(view.type, first), {1, static_cast<std::int64_t>(count)}, view.type};
 }
 
-// The values of a view, wherever it lies; `space` holds a copy of what lies on a device.
-const float* values_of(View view, std::vector<float>& space, StreamRef stream) {
-  if (stream.kind() == DeviceKind::cpu) return view.as<float>();
-  space.resize(static_cast<std::size_t>(view.numel()));
-  device::copy(std::as_writable_bytes(std::span(space)), view.raw(), stream);
-  return space.data();
+/// The tile of a parameter and its master, as far as the formats have one.
+struct Weight {
+  Weight(const Residence& in, std::size_t bucket, Range range, HeldTile::Fill fill)
+      : param(in, *plan::state_buffer(in.plan.setup, State::param, bucket), range, fill) {
+    const auto master_of = plan::state_buffer(in.plan.setup, State::master, bucket);
+    if (master_of) master.emplace(in, *master_of, range, fill);
+  }
+  void set(const float* values, std::uint64_t first, std::uint64_t count) const {
+    const View source{const_cast<std::byte*>(reinterpret_cast<const std::byte*>(values)),
+                      {1, static_cast<std::int64_t>(count)},
+                      DType::f32};
+    const View stored = cut(param.view(), first, count);
+    const View& exact = master ? master->view() : param.view();
+    if (exact.type == DType::f32) std::copy_n(values, count, cut(exact, first, count).as<float>());
+    if (stored.type == DType::f32) return;
+    device::Stream own(1);  // of this worker
+    kernels::store_master(source, stored, remainder(first, count), own);
+  }
+  /// fp32 master weights; `space` holds those that are kept in two parts.
+  const float* values(std::uint64_t first, std::uint64_t count, std::vector<float>& space) const {
+    const View& whole = master && master->view().type == DType::f32 ? master->view() : param.view();
+    if (whole.type == DType::f32) return cut(whole, first, count).as<float>();
+    space.resize(count);
+    kernels::load_master(cut(param.view(), first, count), remainder(first, count),
+                {reinterpret_cast<std::byte*>(space.data()),
+                 {1, static_cast<std::int64_t>(count)},
+                 DType::f32});
+    return space.data();
+  }
+  void put() const {
+    param.put();
+    if (master) master->put();
+  }
+
+  HeldTile param;
+  std::optional<HeldTile> master;
+
+ private:
+  [[nodiscard]] View remainder(std::uint64_t first, std::uint64_t count) const {
+    if (!master || master->view().type == DType::f32) return {};
+    return cut(master->view(), first, count);
+  }
+};
+
+// Records are read before updates write them: moments, and parameters of peers.
+void write_zeros(const Residence& in, State state, std::size_t bucket, Range but) {
+  const std::optional<StateBuffer> buffer = plan::state_buffer(in.plan.setup, state, bucket);
+  if (!buffer || buffer->home != plan::Tier::file) return;
+  for (const plan::Run& run : plan::runs_of(in.plan.setup, *buffer)) {
+    const bool loaded = run.range.first >= but.first && run.range.end() <= but.end();
+    if (run.low && !loaded) HeldTile(in, *buffer, run.range, HeldTile::Fill::zero).put();
+  }
+}
+
+Range common(Range a, Range b) {
+  const std::uint64_t first = std::max(a.first, b.first), end = std::min(a.end(), b.end());
+  return {first, end > first ? end - first : 0};
 }
 
 }  // namespace
@@ -72,58 +100,107 @@ View persistent_view(const plan::Scheduled& scheduled, const Arenas& arenas,
   const plan::BufferId id = plan::find_buffer(scheduled.program, name);
   const plan::Buffer& buffer = scheduled.program.at(id);
   expects(buffer.persistent, "engine: buffer " + name + " does not outlive a step");
-  const auto numel = static_cast<std::int64_t>(buffer.size / size_of(buffer.type));
+  const auto numel = static_cast<std::int64_t>(numel_of(buffer.type, buffer.size));
   return {arenas[static_cast<std::size_t>(buffer.tier)].data() +
               scheduled.at[plan::index_of(id)].offset,
           {1, numel},
           buffer.type};
 }
 
-void load_weights(const plan::Plan& plan, const Arenas& arenas, const model::Weights& weights,
-                  const Transfer& transfer) {
-  const plan::Setup& setup = plan.setup;
+void HeldTile::Free::operator()(std::byte* memory) const { std::free(memory); }
+
+void HeldTile::hold(Bytes size) {
+  held_.reset(static_cast<std::byte*>(
+      std::aligned_alloc(io::direct_block, round_up(size, io::direct_block))));
+  if (!held_) throw std::bad_alloc();
+  held_size_ = size;
+  std::fill_n(held_.get(), size, std::byte{0});
+}
+
+HeldTile::HeldTile(const Residence& in, const StateBuffer& state, Range range, Fill fill)
+    : in_(in) {
+  const std::vector<plan::Run> runs = plan::runs_of(in.plan.setup, state);
+  const auto run = std::find_if(runs.begin(), runs.end(), [&](const plan::Run& r) {
+    return r.range.first <= range.first && range.end() <= r.range.end();
+  });
+  expects(run != runs.end(), "engine: got a range over several tiles of " + state.name);
+  const plan::Scheduled& scheduled = in.plan.train;
+  const std::string name = run->low ? state.low_name() : state.name;
+  const plan::BufferId id = plan::find_buffer(scheduled.program, name);
+  const plan::Tier tier = scheduled.program.at(id).tier;
+  const Bytes first = run->first + bytes_of(state.type, range.first - run->range.first);
+  const Shape shape{1, static_cast<std::int64_t>(range.count)};
+  offset_ = scheduled.at[plan::index_of(id)].offset + first;
+  if (tier == plan::Tier::file) {
+    expects(range == run->range, "engine: got a part of a record of " + state.name);
+    record_ = name + " tile at " + std::to_string(range.first);
+    hold(io::record_bytes(run->size));
+    view_ = {held_.get() + io::direct_block, shape, state.type};
+    if (fill == Fill::current)
+      in.file->read(offset_, {held_.get(), held_size_}, run->size, record_);
+    return;
+  }
+  home_ = {in.arenas[static_cast<std::size_t>(tier)].data() + offset_, shape, state.type};
+  view_ = home_;
+  if (tier != plan::Tier::device || in.device.kind() == DeviceKind::cpu) return;
+  hold(home_.bytes());
+  view_.data = held_.get();
+  if (fill == Fill::current) device::copy(view_.raw(), home_.raw(), in.device);
+}
+
+void HeldTile::put() const {
+  if (!record_.empty())
+    return in_.file->write(offset_, {held_.get(), held_size_}, view_.bytes(), record_);
+  if (held_) device::copy(home_.raw(), view_.raw(), in_.device);
+}
+
+void load_weights(const Residence& in, const model::Weights& weights) {
+  const plan::Setup& setup = in.plan.setup;
   for (std::size_t b = 0; b < setup.layout.buckets().size(); ++b) {
-    const Home stored = home(plan, arenas, "p", b);
-    const Home master = setup.formats.master ? home(plan, arenas, "master", b) : stored;
-    const shard::Range owned = setup.held(b);
-    for (const shard::Segment& segment : setup.layout.segments(b, owned)) {
-      for_portions(segment.count, transfer.host, [&](std::uint64_t done, std::uint64_t count) {
-        std::vector<float> values(count);  // outside the arena but small
-        weights.read(setup.model.params[segment.param], segment.in_param + done, values);
-        const std::uint64_t element = owned.first + segment.in_range + done;
-        const View from{reinterpret_cast<std::byte*>(values.data()),
-                        {1, static_cast<std::int64_t>(count)},
-                        DType::f32};
-        store(from, cut(master, element, count), transfer.device);
-        if (setup.formats.master) store(from, cut(stored, element, count), transfer.device);
-      });
+    const Range held = setup.held(b);
+    write_zeros(in, State::param, b, held);
+    write_zeros(in, State::moment1, b, {});
+    write_zeros(in, State::moment2, b, {});
+    for (const plan::Tile& tile : plan::tiles_of(setup, b, held)) {
+      const Weight weight(in, b, tile.range, HeldTile::Fill::zero);
+      for (const shard::Segment& segment : setup.layout.segments(b, tile.range)) {
+        for_portions(segment.count, in.host, [&](std::uint64_t done, std::uint64_t count) {
+          std::vector<float> values(count);  // outside the arena but small
+          weights.read(setup.model.params[segment.param], segment.in_param + done, values);
+          weight.set(values.data(), segment.in_range + done, count);
+        });
+      }
+      weight.put();
     }
   }
 }
 
-Digest digest_of(const plan::Plan& plan, const Arenas& arenas, const Transfer& transfer) {
-  const plan::Setup& setup = plan.setup;
+Digest digest_of(const Residence& in) {
+  const plan::Setup& setup = in.plan.setup;
   std::array<std::atomic<std::uint64_t>, 2> digest{};  // sums: any order gives the same
   for (std::size_t b = 0; b < setup.layout.buckets().size(); ++b) {
-    const Home master = home(plan, arenas, setup.formats.master ? "master" : "p", b);
-    const shard::Range owned =
-        setup.layout.shard(b, setup.rank);  // also where everybody holds everything
-    for (const shard::Segment& segment : setup.layout.segments(b, owned)) {
-      const std::uint64_t name = mix(hash_name(setup.model.params[segment.param].name));
-      for_portions(segment.count, transfer.host, [&](std::uint64_t first, std::uint64_t count) {
-        std::vector<float> space;
-        const float* values = values_of(cut(master, owned.first + segment.in_range + first, count),
-                                        space, transfer.device);
-        Digest part{};
-        for (std::uint64_t i = 0; i < count; ++i) {
-          const std::uint64_t one = mix(name ^ mix((segment.in_param + first + i) << 32 ^
-                                                   std::bit_cast<std::uint32_t>(values[i])));
-          part[0] += one;
-          part[1] += mix(one);
-        }
-        digest[0] += part[0];
-        digest[1] += part[1];
-      });
+    const Range owned = setup.layout.shard(b, setup.rank);  // also where everybody holds everything
+    for (const plan::Tile& tile : plan::tiles_of(setup, b, setup.held(b))) {
+      const Range mine = common(tile.range, owned);
+      if (mine.count == 0) continue;
+      const Weight weight(in, b, tile.range, HeldTile::Fill::current);
+      for (const shard::Segment& segment : setup.layout.segments(b, mine)) {
+        const std::uint64_t name = mix(hash_name(setup.model.params[segment.param].name));
+        const std::uint64_t start = mine.first - tile.range.first + segment.in_range;
+        for_portions(segment.count, in.host, [&](std::uint64_t first, std::uint64_t count) {
+          std::vector<float> space;
+          const float* values = weight.values(start + first, count, space);
+          Digest part{};
+          for (std::uint64_t i = 0; i < count; ++i) {
+            const std::uint64_t one = mix(name ^ mix((segment.in_param + first + i) << 32 ^
+                                                     std::bit_cast<std::uint32_t>(values[i])));
+            part[0] += one;
+            part[1] += mix(one);
+          }
+          digest[0] += part[0];
+          digest[1] += part[1];
+        });
+      }
     }
   }
   return {digest[0], digest[1]};

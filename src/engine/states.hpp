@@ -3,29 +3,60 @@
 #include <array>
 #include <string>
 
+#include "sherd/io/record_file.hpp"
 #include "sherd/memory/tier.hpp"
 #include "sherd/model/weights.hpp"
 #include "sherd/plan/plan.hpp"
+#include "sherd/plan/tiles.hpp"
 
 namespace sherd::engine {
 
 using Arenas = std::array<std::span<std::byte>, memory::tiers>;
 
-/// Host threads that make or read values, and the stream that moves them where they live.
-struct Transfer {
+/// Where a rank's state is, the host threads that make or read values, and the stream that moves
+/// them where they live.
+struct Residence {
+  const plan::Plan& plan;
+  const Arenas& arenas;
+  io::RecordFile* file = nullptr;  // needed where the plan has a file tier
   StreamRef host, device;
 };
 
 [[nodiscard]] View persistent_view(const plan::Scheduled& scheduled, const Arenas& arenas,
                                    const std::string& name);
 
-/// Writes what this rank owns of master weights and stored parameters.
-void load_weights(const plan::Plan& plan, const Arenas& arenas, const model::Weights& weights,
-                  const Transfer& transfer);
+/// One tile of a state in host memory, wherever its home is.
+///
+/// **Memory** a copy, unless the home is memory that the host may touch. `range` is a tile of
+/// plan::tiles_of, or a part of one that is not on file.
+class HeldTile {
+ public:
+  enum class Fill : std::uint8_t { zero, current };
+  HeldTile(const Residence& in, const plan::StateBuffer& state, shard::Range range, Fill fill);
+
+  [[nodiscard]] const View& view() const { return view_; }
+  /// The home becomes what the view holds.
+  void put() const;
+
+ private:
+  struct Free {
+    void operator()(std::byte* memory) const;
+  };
+  void hold(Bytes size);
+
+  const Residence& in_;
+  View view_{}, home_{};
+  Bytes offset_ = 0;    // of the record
+  std::string record_;  // its name; empty: not on file
+  Bytes held_size_ = 0;
+  std::unique_ptr<std::byte, Free> held_;  // none: the view is the home
+};
+
+/// Writes what this rank owns of master weights and stored parameters; other state starts at zero.
+void load_weights(const Residence& in, const model::Weights& weights);
 
 /// A sum over elements of hash(parameter name, index, fp32 bits): ranks add theirs in any order.
 using Digest = std::array<std::uint64_t, 2>;
-[[nodiscard]] Digest digest_of(const plan::Plan& plan, const Arenas& arenas,
-                               const Transfer& transfer);
+[[nodiscard]] Digest digest_of(const Residence& in);
 
 }  // namespace sherd::engine

@@ -31,6 +31,15 @@ std::uint64_t total_steps(const Validated& run, const Job& job) {
   return sampler.steps_per_epoch() * static_cast<std::uint64_t>(run->batch.epochs);
 }
 
+// Are there lanes beside compute?
+bool moves_state(const RunConfig& run) {
+  const plan::MemoryConfig& m = run.memory;
+  return m.offload_optimizer != plan::Offload::none || m.offload_params != plan::Offload::none ||
+         m.offload_master > plan::OffloadOr::none || m.offload_moments > plan::OffloadOr::none ||
+         m.offload_grads > plan::OffloadOr::none ||
+         m.offload_activations != plan::OffloadActivations::none;
+}
+
 // NCCL's sums depend on the world and on what is sent at once.
 std::string backend_of(const Validated& run, const plan::Setup& setup) {
   if (run->ranks.backend != comm::Backend::nccl || setup.world() == 1) return {};
@@ -60,6 +69,8 @@ std::string numerics_text(const Validated& run, const Job& job, const plan::Setu
       canonical ? 0 : setup.world(), canonical ? "canonical" : "fast",
       canonical || (leaves > setup.world() && setup.reduce_every_micro) ? "micro" : "step");
   text += backend_of(run, setup);
+  if (p.moments != optim::Moments::fp32)
+    text += fmt::format("moments {}\n", static_cast<int>(p.moments));
   text += fmt::format("precision {} grad {} scale {} {} {} {} {}\n", static_cast<int>(p.precision),
                       static_cast<int>(p.grad_dtype), p.loss_scale, p.loss_scale_init,
                       p.loss_scale_window, p.loss_scale_hysteresis, p.loss_scale_min);
@@ -138,7 +149,8 @@ Prepared prepare(const Validated& run, const Job& job, Rank rank) {
   const int cores_a_rank = std::max(1, usable_cores() / world);
   prepared.threads = run->ranks.threads > 0 ? run->ranks.threads : cores_a_rank;
   // A device's lanes cost no core.
-  const bool worth_it = world > 1 && (run.on_device() || cores_a_rank >= 2);
+  const bool moves = world > 1 || moves_state(*run);
+  const bool worth_it = moves && (run.on_device() || cores_a_rank >= 2);
   prepared.overlap = run->sharding.overlap == plan::Overlap::on ||
                      (run->sharding.overlap == plan::Overlap::automatic && worth_it);
   plan::ShardingConfig sharding = run->sharding;

@@ -104,6 +104,7 @@ class Training {
                               .abort = seat_.control.abort,
                               .train = *job.train};
     parts.arenas = seat_.memory.arenas();
+    parts.file = seat_.memory.file();
     parts.device = seat_.memory.device();
     parts.net = seat_.memory.net();
     parts.meets_on_host = meets_on_host();
@@ -131,8 +132,10 @@ class Training {
     if (seat_.memory.device() != nullptr)
       return warn_of(seat_.memory.taken_by_libraries().value_or(0), prepared_.plan.runtime);
     if (poison_works()) return;  // most of it would be the sanitizer's own
-    const Bytes peak = peak_resident(), arena = seat_.memory.compute_arena().size();
-    warn_of(peak - std::min(peak, arena), prepared_.plan.runtime);
+    Bytes arenas = 0;
+    for (const std::span<std::byte> arena : seat_.memory.arenas()) arenas += arena.size();
+    const Bytes peak = peak_resident();
+    warn_of(peak - std::min(peak, arenas), prepared_.plan.runtime);
   }
   static void warn_of(Bytes libraries, Bytes reserve) {
     if (libraries <= reserve) return;

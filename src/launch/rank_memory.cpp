@@ -21,7 +21,10 @@ Bytes ranks_on(const Validated& run, int device) {
 RankMemory::RankMemory(const Validated& run, const plan::Plan& plan, const RankEnvironment& seat) {
   const auto size = [&](Tier tier) { return plan.memory.arena[static_cast<std::size_t>(tier)]; };
   const auto at = [&](Tier tier) -> Arena& { return arenas_[static_cast<std::size_t>(tier)]; };
+  if (size(Tier::file) > 0)
+    file_ = io::make_record_file(run->file_tier, seat.rank, size(Tier::file));
   if (!run.on_device()) {
+    at(Tier::host) = Arena::anonymous(size(Tier::host));
     const int fd = seat.arena_fds.at(static_cast<std::size_t>(seat.rank));
     at(Tier::device) = Arena::shared(fd, size(Tier::device));
     peers_ = comm::mapped_arenas(seat.arena_fds);

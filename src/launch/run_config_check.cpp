@@ -6,6 +6,7 @@
 #include "sherd/base/errors.hpp"
 #include "sherd/launch/devices.hpp"
 #include "sherd/launch/field.hpp"
+#include "sherd/shard/layout.hpp"
 
 namespace sherd::launch {
 namespace {
@@ -150,6 +151,54 @@ void check_fp32(const RunConfig& c, Problems& problems) {
   }
 }
 
+bool offloads(plan::Offload place) { return place != plan::Offload::none; }
+bool offloads(plan::OffloadOr place) {
+  return place == plan::OffloadOr::host || place == plan::OffloadOr::file;
+}
+
+void check_states(const RunConfig& c, Problems& problems) {
+  const optim::PrecisionConfig& p = c.precision;
+  if (p.master == optim::Master::split && p.precision != optim::Precision::bf16)
+    problems.push_back("--master: split needs --precision bf16");
+  const bool keeps_moments = c.optimizer.optimizer != optim::Kind::sgd || c.optimizer.beta1 > 0;
+  if (p.moments != optim::Moments::fp32 && !keeps_moments)
+    problems.push_back("--moments: sgd without --beta1 keeps none");
+  if (offloads(c.memory.offload_master) && p.precision == optim::Precision::fp32)
+    problems.push_back(
+        "--offload-master: needs --precision bf16 or fp16; in fp32 the parameters are the master "
+        "weights (--offload-params)");
+}
+
+void check_offload(const RunConfig& c, Problems& problems) {
+  const plan::MemoryConfig& m = c.memory;
+  const plan::MemoryConfig usual;
+  const bool state =
+      offloads(m.offload_optimizer) || offloads(m.offload_master) || offloads(m.offload_moments);
+  const bool any = state || offloads(m.offload_params) || offloads(m.offload_grads);
+  const auto on_file = [](auto place) { return place == decltype(place)::file; };
+  const bool file = on_file(m.offload_optimizer) || on_file(m.offload_master) ||
+                    on_file(m.offload_moments) || on_file(m.offload_params) ||
+                    on_file(m.offload_grads);
+  if (m.offload_fraction != usual.offload_fraction && !any && !m.fit)
+    problems.push_back("--offload-fraction: needs a state that is offloaded");
+  if (m.offload_tile % static_cast<std::int64_t>(shard::quantum) != 0)
+    problems.push_back("--offload-tile: got " + std::to_string(m.offload_tile) +
+                       ", need a multiple of " + std::to_string(shard::quantum));
+  if (m.update_on == plan::UpdateOn::host && !state && !offloads(m.offload_params) && !m.fit)
+    problems.push_back("--update-on: host needs an optimizer state that is offloaded");
+  const io::FileTierConfig& f = c.file_tier;
+  if (file && f.offload_dir.empty())
+    problems.push_back("--offload-dir: needed for what is offloaded to files");
+  if (file || m.fit) return;
+  const auto useless = [&](const char* flag) {
+    problems.push_back(std::string(flag) + ": needs a state that is offloaded to files");
+  };
+  if (!f.offload_dir.empty()) useless("--offload-dir");
+  if (f.offload_dir_any) useless("--offload-dir-any");
+  if (f.io_engine != io::IoEngine::automatic) useless("--io-engine");
+  if (f.file_limit != 0) useless("--file-limit");
+}
+
 std::string equation(std::int64_t global, std::int64_t micro, std::int64_t accum, int world) {
   const auto term = [](std::int64_t value, const char* flag) {
     return std::string(flag) + " " + (value > 0 ? std::to_string(value) : "?");
@@ -195,6 +244,8 @@ std::vector<std::string> check(const RunConfig& config, Purpose purpose) {
   check_sharding(config, problems);
   check_loss_scale(config.precision, problems);
   check_fp32(config, problems);
+  check_states(config, problems);
+  check_offload(config, problems);
   return problems;
 }
 }  // namespace sherd::launch

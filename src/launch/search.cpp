@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
+#include <set>
 
 #include "launch/search_space.hpp"
 #include "sherd/base/errors.hpp"
@@ -93,26 +95,33 @@ class Searcher {
   // Corners: every value of stage and recompute, with nothing moved, the optimizer moved, or all.
   void descend_from_each_corner() {
     std::vector<Point> corners{Point(space_.dimensions().size(), 0)};
-    spread(corners, {"zero_stage"}, false);
-    spread(corners, {"recompute"}, false);
-    spread(corners, {"offload_optimizer"}, false);
-    spread(corners, {"offload_params", "offload_activations"}, true);
+    spread(corners, {"zero_stage"});
+    spread(corners, {"recompute"});
+    spread(corners, {"offload_optimizer"});
+    spread(corners, {"offload_params", "offload_activations"});
     std::size_t planned = 0;
     while (planned < corners.size() && !spent()) (void)plan(corners[planned++]);
-    corners.resize(std::max<std::size_t>(planned, 1));
-    std::stable_sort(corners.begin(), corners.end(),
-                     [&](const Point& a, const Point& b) { return better(plan(a), plan(b)); });
-    constexpr std::size_t starts = 3;
-    Point best = corners.front();
-    for (std::size_t i = 0; i < std::min(starts, corners.size()) && !spent(); ++i) {
-      const Point end = descend(corners[i]);
-      if (better(plan(end), plan(best))) best = end;
+    constexpr int starts = 12;
+    std::set<Point> tried, ends;
+    for (int start = 0; start < starts && !spent(); ++start) {
+      const std::optional<Point> from = best_untried(tried);
+      if (!from) return;
+      tried.insert(*from);
+      Point at = descend(*from);
+      while (!spent() && ends.insert(at).second && move_two(at)) at = descend(at);
+      tried.insert(at);
     }
-    while (!spent() && move_two(best)) best = descend(best);
+  }
+  std::optional<Point> best_untried(const std::set<Point>& tried) const {
+    const Known::value_type* best = nullptr;
+    for (const Known::value_type& one : known_) {
+      if (tried.contains(one.first)) continue;
+      if (best == nullptr || better(one.second, best->second)) best = &one;
+    }
+    return best == nullptr ? std::nullopt : std::optional(best->first);
   }
   // Multiplies `corners` by the values of one dimension, or of several taken together.
-  void spread(std::vector<Point>& corners, const std::vector<std::string_view>& keys,
-              bool only_ends) {
+  void spread(std::vector<Point>& corners, const std::vector<std::string_view>& keys) {
     const std::vector<Point> before = corners;
     std::vector<std::size_t> which;
     std::size_t most = 0;
@@ -123,7 +132,6 @@ class Searcher {
       most = std::max(most, dimension.values.size());
     }
     for (std::size_t v = 1; v < most; ++v) {
-      if (only_ends && v + 1 < most) continue;
       for (Point point : before) {
         for (const std::size_t d : which)
           point[d] = std::min(v, space_.dimensions()[d].values.size() - 1);

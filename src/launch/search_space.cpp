@@ -26,6 +26,13 @@ bool gathers(const RunConfig& c) {
   return (shares(c) && c.sharding.zero_stage == 3) || c.memory.offload_params != Offload::none;
 }
 
+bool uses_files(const RunConfig& c) {
+  const plan::MemoryConfig& m = c.memory;
+  const auto all = {m.offload_master, m.offload_moments, m.offload_grads};
+  return m.offload_optimizer == Offload::file || m.offload_params == Offload::file ||
+         std::find(all.begin(), all.end(), OffloadOr::file) != all.end();
+}
+
 struct Text {
   std::string operator()(const Choice& choice) const {
     return std::string(choice.names[*choice.index]);
@@ -132,7 +139,6 @@ void SearchSpace::add_placements(const SearchOptions& options) {
        },
        moves},
       100);
-  if (asked_.ranks.device == "cpu") return;
   add({"update_on",
        {0, 1},
        [](RunConfig& c, std::int64_t v) { c.memory.update_on = static_cast<plan::UpdateOn>(v); },
@@ -180,6 +186,8 @@ RunConfig SearchSpace::at(const Point& point) const {
   for (std::size_t d = 0; d < point.size(); ++d)
     if (point[d] > 0) dimensions_[d].set(config, dimensions_[d].values[point[d]]);
   if (keeps_numerics_) keep_reduce(config);
+  if (uses_files(config) && config.file_tier.offload_dir.empty())
+    config.file_tier.offload_dir = "DIR";  // for the user to fill in
   return config;
 }
 

@@ -108,6 +108,9 @@ Program passes(Program program, const Setup& setup) {
   program = checked(residency(std::move(program), setup), "residency");
   if (program.name == "train") program = checked(reduce(std::move(program), setup), "reduce");
   program = checked(update(std::move(program), setup), "update");
+  program = checked(tiers(std::move(program), setup), "tiers");
+  if (program.name == "train")
+    program = checked(activations(std::move(program), setup), "activations");
   program = checked(mirror(std::move(program), setup), "mirror");
   return checked(hoist(std::move(program), setup), "hoist");
 }

@@ -56,7 +56,9 @@ class Emitter {
       for (std::size_t m = 0; m < moments_[b].size(); ++m) {
         add(step, moments_[b][m], Mode::update, m == 0 ? Role::moment1 : Role::moment2);
       }
-      if (setup_.formats.master) add(step, p_full_[b], Mode::write, Role::stored);
+      const bool split = setup_.formats.master_type != DType::f32;
+      if (setup_.formats.master)
+        add(step, p_full_[b], split ? Mode::update : Mode::write, Role::stored);
       push(std::move(step));
     }
     end();
@@ -83,7 +85,7 @@ class Emitter {
     return buffers_.add({name, Tier::device, Use::control, DType::u8, size, true});
   }
   BufferId persistent(const std::string& name, Use use, DType type, std::uint64_t numel) {
-    return buffers_.add({name, Tier::device, use, type, numel * size_of(type), true});
+    return buffers_.add({name, Tier::device, use, type, bytes_of(type, numel), true});
   }
   BufferId transient(std::string name, DType type, Bytes size) {
     return buffers_.add({std::move(name), Tier::device, Use::activations, type, size, false});
@@ -92,13 +94,13 @@ class Emitter {
     const std::uint64_t numel = setup_.layout.buckets()[b].numel;
     const Formats& f = setup_.formats;
     g_full_.push_back(persistent(bucket_name("g.full", b), Use::grads, f.grad, numel));
-    master_.push_back(f.master
-                          ? persistent(bucket_name("master", b), Use::optimizer, DType::f32, numel)
-                          : p_full_.back());
+    master_.push_back(
+        f.master ? persistent(bucket_name("master", b), Use::optimizer, f.master_type, numel)
+                 : p_full_.back());
     moments_.emplace_back();
     for (int m = 0; m < f.moments; ++m) {
       moments_.back().push_back(
-          persistent(bucket_name(m == 0 ? "m" : "v", b), Use::optimizer, DType::f32, numel));
+          persistent(bucket_name(m == 0 ? "m" : "v", b), Use::optimizer, f.moment_type, numel));
     }
   }
 

@@ -7,12 +7,32 @@
 namespace sherd::plan {
 namespace {
 
-// Only what is gathered ahead of its use: parameters. A reduced gradient is gathered as soon as it
-// exists.
-bool fetches_params(const Program& program, const Step& step) {
+// What is brought ahead of its use: parameters by gathers, and whatever another tier holds. A
+// reduced gradient is gathered as soon as it exists.
+bool brings(const Program& program, const Step& step) {
+  if (step.verb == Verb::fetch) return true;
   if (step.verb != Verb::gather) return false;
   const Use use = program.at(step.accesses.back().buffer).use;
   return use == Use::comm || use == Use::params;
+}
+
+bool conflict(const Step& a, const Step& b) {
+  for (const Access& x : a.accesses) {
+    for (const Access& y : b.accesses) {
+      if (x.buffer == y.buffer && (writes(x) || writes(y)) && x.first < y.first + y.size &&
+          y.first < x.first + x.size)
+        return true;
+    }
+  }
+  return false;
+}
+
+// Not before `at`, nor before what the step depends on.
+std::size_t earliest(const std::vector<Step>& steps, std::size_t at, const Step& step) {
+  for (std::size_t i = steps.size(); i-- > at;) {
+    if (conflict(steps[i], step)) return i + 1;
+  }
+  return at;
 }
 
 }  // namespace
@@ -25,7 +45,7 @@ Program hoist(Program program, const Setup& setup) {
     std::vector<std::size_t> computes;  // positions in `out` of the compute steps so far
     for (std::uint32_t i = phase.first; i < phase.last; ++i) {
       Step& step = program.steps[i];
-      if (!fetches_params(program, step)) {
+      if (phase.turn == Turn::after || !brings(program, step)) {
         if (step.lane == Lane::compute) computes.push_back(out.size());
         out.push_back(std::move(step));
         continue;
@@ -35,9 +55,10 @@ Program hoist(Program program, const Setup& setup) {
       if (distance > 0 && !computes.empty()) {
         at = distance <= computes.size() ? computes[computes.size() - distance] : 0;
         if (distance > computes.size()) {
-          while (at < out.size() && fetches_params(program, out[at])) ++at;
+          while (at < out.size() && brings(program, out[at])) ++at;
         }
       }
+      at = earliest(out, at, step);
       out.insert(out.begin() + static_cast<std::ptrdiff_t>(at), std::move(step));
       for (std::size_t& position : computes) position += position >= at ? 1 : 0;
     }

@@ -17,6 +17,8 @@ std::string subject(const Step& step) {
     case Verb::decide:
       return step.subject == 0 ? "" : "report";
     case Verb::update:
+    case Verb::fetch:
+    case Verb::evict:
       return fmt::format("{}.{}", step.subject, step.tile);
     default:
       return std::to_string(step.subject);

@@ -19,6 +19,14 @@ class Mirror {
       step.accesses.push_back(access("host.fed", sizeof(optim::Fed), Role::fed_host));
     }
   }
+  // An update on the host reads the verdict there.
+  void update(Step& step) {
+    for (Access& taken : step.accesses) {
+      if (taken.role != Role::control) continue;
+      taken = access("host.control", sizeof(optim::Control), Role::verdict_host);
+      taken.mode = Mode::read;
+    }
+  }
   void decide(Step& step) {
     const bool trains = step.subject == 0;
     step.accesses.push_back(access(trains ? "host.control" : "host.report",
@@ -53,6 +61,7 @@ Program mirror(Program program, const Setup& setup) {
   for (Step& step : program.steps) {
     if (step.verb == Verb::feed) mirror.feed(step);
     if (step.verb == Verb::decide) mirror.decide(step);
+    if (step.verb == Verb::update && step.lane == Lane::host) mirror.update(step);
   }
   return program;
 }

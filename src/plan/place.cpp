@@ -37,9 +37,12 @@ std::vector<Placement> lives(const Program& program, int window) {
         last_lane[b] = program.steps[i].lane;
       }
     }
+    // Updates have an order that overlaps by itself, and so has what passes through the host.
+    if (phase.turn == Turn::after) continue;
     const std::vector<std::uint32_t> paces = pacing_steps(program, phase);
     for (const std::uint32_t b : touched) {
       if (window <= 0 || last_lane[b] == phase.pace) continue;
+      if (program.buffers[b].tier != Tier::device) continue;
       const auto next = std::upper_bound(paces.begin(), paces.end(), life[b].dies);
       const bool enough = paces.end() - next >= window;
       life[b].dies = enough ? *(next + window - 1) : phase.last - 1;

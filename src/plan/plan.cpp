@@ -52,10 +52,11 @@ Wire wire_bytes(const Program& program, int world) {
   return wire;
 }
 
-ByUse persistent_bytes(const Program& program) {
+ByUse persistent_bytes(const Program& program, Tier tier) {
   ByUse bytes{};
   for (const Buffer& buffer : program.buffers) {
-    if (buffer.persistent) bytes[static_cast<std::size_t>(buffer.use)] += buffer.size;
+    if (buffer.persistent && buffer.tier == tier)
+      bytes[static_cast<std::size_t>(buffer.use)] += buffer.size;
   }
   return bytes;
 }

@@ -12,7 +12,8 @@ std::string_view name_of(Role role) {
       "inputs",   "labels",       "in",         "out",         "d_in",        "d_out",
       "scratch",  "param",        "save",       "grad",        "shard",       "full",
       "control",  "report",       "vote_local", "vote_global", "inputs_host", "labels_host",
-      "fed_host", "verdict_host", "master",     "m",           "v",           "stored"};
+      "fed_host", "verdict_host", "master",     "m",           "v",           "stored",
+      "from",     "to",           "frame"};
   return names[static_cast<std::size_t>(role)];
 }
 

@@ -2,15 +2,11 @@
 #include <optional>
 
 #include "plan/draft.hpp"
+#include "plan/intervals.hpp"
 #include "sherd/plan/passes.hpp"
 
 namespace sherd::plan {
 namespace {
-
-/// Steps that use a gathered copy, from the first to the last of them.
-struct Interval {
-  std::uint32_t first, last;
-};
 
 std::optional<std::size_t> bucket_of(const Setup& setup, const Step& step, const Access& access) {
   if (access.role != Role::param) return std::nullopt;
@@ -20,36 +16,6 @@ std::optional<std::size_t> bucket_of(const Setup& setup, const Step& step, const
 bool uses(const Setup& setup, const Step& step, std::size_t bucket) {
   return std::any_of(step.accesses.begin(), step.accesses.end(),
                      [&](const Access& a) { return bucket_of(setup, step, a) == bucket; });
-}
-
-// Consecutive uses share a copy, also across the turn at the loss. Never more than two copies a
-// micro-step: the nearest neighbours are joined until that holds (tied parameters in a bucket with
-// blocks).
-std::vector<Interval> intervals(const Program& program, const Phase& phase, const Setup& setup,
-                                std::size_t bucket) {
-  std::vector<Interval> found;
-  bool joined = false;
-  for (std::uint32_t i = phase.first; i < phase.last; ++i) {
-    const Step& step = program.steps[i];
-    if (uses(setup, step, bucket)) {
-      if (joined)
-        found.back().last = i;
-      else
-        found.push_back({i, i});
-      joined = true;
-    } else if (step.verb != Verb::loss) {
-      joined = false;
-    }
-  }
-  while (found.size() > 2) {
-    std::size_t best = 0;
-    for (std::size_t i = 1; i + 1 < found.size(); ++i) {
-      if (found[i + 1].first - found[i].last < found[best + 1].first - found[best].last) best = i;
-    }
-    found[best].last = found[best + 1].last;
-    found.erase(found.begin() + static_cast<std::ptrdiff_t>(best) + 1);
-  }
-  return found;
 }
 
 Step gather_step(const Program& program, std::size_t bucket, std::optional<BufferId> shard,
@@ -88,7 +54,9 @@ void gather_always(Program& program, const Setup& setup) {
   for (std::size_t b = 0; b < buckets; ++b) {
     shards[b] = find_buffer(program, bucket_name("p.full", b));
     for (const Phase& phase : program.phases) {
-      for (const Interval& span : intervals(program, phase, setup, b)) spans[b].push_back(span);
+      for (const Interval& span :
+           intervals(program, phase, [&](const Step& step) { return uses(setup, step, b); }))
+        spans[b].push_back(span);
     }
   }
   std::vector<Bytes> full_bytes(buckets);

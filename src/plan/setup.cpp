@@ -25,9 +25,37 @@ Formats formats_of(const optim::PrecisionConfig& precision,
   if (precision.precision == optim::Precision::fp16) formats.param = DType::f16;
   formats.master = formats.param != DType::f32;
   if (precision.grad_dtype == optim::GradDType::bf16) formats.grad = DType::bf16;
+  if (formats.master && precision.master == optim::Master::split) formats.master_type = DType::u16;
+  if (precision.moments == optim::Moments::bf16) formats.moment_type = DType::bf16;
+  if (precision.moments == optim::Moments::int8) formats.moment_type = DType::q8;
   if (optimizer.optimizer == optim::Kind::lion) formats.moments = 1;
   if (optimizer.optimizer == optim::Kind::sgd) formats.moments = optimizer.beta1 > 0 ? 1 : 0;
   return formats;
+}
+
+Tier tier_of(Offload place, Tier host) {
+  if (place == Offload::none) return Tier::device;
+  return place == Offload::host ? host : Tier::file;
+}
+Tier tier_of(OffloadOr place, Tier otherwise, Tier host) {
+  if (place == OffloadOr::automatic) return otherwise;
+  return tier_of(static_cast<Offload>(static_cast<int>(place) - 1), host);
+}
+
+// Without a master of its own a parameter is its master: both live where parameters do.
+Homes homes_of(const MemoryConfig& memory, const Formats& formats, Tier host) {
+  Homes homes;
+  if (memory.offload_fraction == 0) return homes;
+  const Tier optimizer = tier_of(memory.offload_optimizer, host);
+  homes.params = tier_of(memory.offload_params, host);
+  homes.master = formats.master ? tier_of(memory.offload_master, optimizer, host) : homes.params;
+  if (formats.moments > 0) homes.moments = tier_of(memory.offload_moments, optimizer, host);
+  homes.grads = tier_of(memory.offload_grads, formats.master ? homes.master : optimizer, host);
+  homes.fraction = memory.offload_fraction;
+  homes.tile = static_cast<std::uint64_t>(memory.offload_tile);
+  homes.updates_on_host = memory.update_on == UpdateOn::host ||
+                          (memory.update_on == UpdateOn::automatic && homes.master != Tier::device);
+  return homes;
 }
 
 }  // namespace
@@ -55,6 +83,8 @@ Setup make_setup(model::ModelSpec spec, const ShardingConfig& sharding, const Me
   setup.prefetch = sharding.prefetch;
   setup.window = sharding.overlap == Overlap::on ? 2 : 0;
   setup.formats = formats;
+  setup.homes = homes_of(memory, formats, setup.host_tier());
+  setup.homes.parks_activations = memory.offload_activations == OffloadActivations::host;
   return setup;
 }
 

@@ -5,6 +5,7 @@
 #include "sherd/base/errors.hpp"
 #include "sherd/optim/control.hpp"
 #include "sherd/plan/passes.hpp"
+#include "sherd/plan/tiles.hpp"
 
 namespace sherd::plan {
 namespace {
@@ -72,8 +73,7 @@ class Updater {
     const std::string shard = bucket_name("g.shard", b);
     const BufferId grads =
         find_buffer(program_, has_buffer(program_, shard) ? shard : bucket_name("g.full", b));
-    step.accesses.push_back(
-        part(grads, own, own, setup_.formats.grad_bytes(), Mode::read, Role::grad));
+    step.accesses.push_back(part(grads, own, own, Mode::read, Role::grad));
     step.accesses.push_back({find_buffer(program_, "vote.local"), Mode::update,
                              offsetof(optim::Vote, norm), sizeof(kernels::NormSum),
                              Role::vote_local, 0});
@@ -81,10 +81,11 @@ class Updater {
   }
 
   // Elements `wanted` of the bucket in a buffer that holds either the whole bucket or just `owned`.
-  Access part(BufferId id, Range owned, Range wanted, Bytes element, Mode mode, Role role) const {
-    const bool only_owned = program_.at(id).size == owned.count * element;
+  Access part(BufferId id, Range owned, Range wanted, Mode mode, Role role) const {
+    const Buffer& buffer = program_.at(id);
+    const bool only_owned = buffer.size == bytes_of(buffer.type, owned.count);
     const std::uint64_t first = only_owned ? wanted.first - owned.first : wanted.first;
-    return {id, mode, first * element, wanted.count * element, role, 0};
+    return {id, mode, bytes_of(buffer.type, first), bytes_of(buffer.type, wanted.count), role, 0};
   }
 
   void verdict(std::vector<Step>& out) const {
@@ -117,17 +118,14 @@ class Updater {
   void tiles(const Step& update, std::vector<Step>& out) const {
     const std::size_t b = update.subject;
     const Range owned = setup_.held(b);
-    expects(ceil_div(owned.count, shard::tile_limit) < 65536,
-            "update: a bucket of over 65535 tiles");
-    std::uint16_t number = 0;
-    for (const Range& tile : shard::Layout::tiles(owned)) {
-      Step step{Verb::update, update.lane, Group::none, update.subject, number++, {}, 0};
+    std::uint32_t number = 0;
+    for (const Tile& tile : tiles_of(setup_, b, owned)) {
+      Step step{Verb::update, update.lane, Group::none, update.subject,
+                number++,     {},          0,           tile.range};
       for (const Access& access : update.accesses) {
-        const Bytes element = size_of(program_.at(access.buffer).type);
-        step.accesses.push_back(
-            part(access.buffer, owned, tile, element, access.mode, access.role));
+        step.accesses.push_back(part(access.buffer, owned, tile.range, access.mode, access.role));
         step.work +=
-            static_cast<double>(tile.count * element) * (access.mode == Mode::update ? 2 : 1);
+            static_cast<double>(step.accesses.back().size) * (access.mode == Mode::update ? 2 : 1);
       }
       step.accesses.push_back(
           whole(program_, find_buffer(program_, "control"), Mode::read, Role::control));

@@ -48,10 +48,13 @@ struct State {
       gap = std::max(gap, std::abs(master[i] - p64[static_cast<std::size_t>(i)]));
     return gap;
   }
-  /// The stored parameter is the master rounded to nearest.
+  /// The stored parameter is the master rounded to nearest, ties of bf16 away from zero.
   [[nodiscard]] bool stored() {
     const DType type = param.view().type;
-    Array want({1, master.numel()}, type, [&](std::int64_t i) { return master[i]; });
+    Array want({1, master.numel()}, type, [&](std::int64_t i) {
+      const auto x = static_cast<float>(master[i]);
+      return type == DType::bf16 ? static_cast<double>(to_float(to_stored_bfloat16(x))) : master[i];
+    });
     return want == param;
   }
   [[nodiscard]] bool guarded() const {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "plan/toy_model.hpp"
 #include "sherd/plan/simulate.hpp"
@@ -75,9 +76,9 @@ Bytes tight(const RunConfig& asked) {
 constexpr Bytes plenty = Bytes{1} << 50;
 
 // All but stage, recompute, bucket and prefetch.
-const std::vector<std::string> placements = {"offload_optimizer",   "offload_params",
-                                             "offload_master",      "offload_grads",
-                                             "offload_activations", "offload_fraction"};
+const std::vector<std::string> placements = {
+    "offload_optimizer",   "offload_params",   "offload_master", "offload_grads",
+    "offload_activations", "offload_fraction", "update_on"};
 
 template <class Visit>
 void for_each_of_grid(const RunConfig& asked, Visit&& visit) {
@@ -127,7 +128,7 @@ TEST_CASE(
       std::vector<Bytes> needs;
       for (const Outcome& one : grid.outcomes) needs.push_back(one.needs.device);
       std::sort(needs.begin(), needs.end());
-      for (std::size_t at = 0; at < needs.size(); at += 23) {
+      for (std::size_t at = 0; at < needs.size(); at += 41) {
         const Outcome* best = grid.best(needs[at]);
         REQUIRE(best != nullptr);
         for (const std::size_t most_plans : {std::size_t{1000}, std::size_t{80}}) {
@@ -145,6 +146,82 @@ TEST_CASE(
       }
     }
   }
+}
+
+namespace {
+
+// Placements, their fraction and recompute, with all else given.
+const std::vector<std::string> not_placements = {"zero_stage",     "bucket_bytes",  "prefetch",
+                                                 "offload_master", "offload_grads", "update_on"};
+
+template <class Visit>
+void for_each_placement(const RunConfig& asked, Visit&& visit) {
+  const auto places = {plan::Offload::none, plan::Offload::host, plan::Offload::file};
+  for (const plan::Offload optimizer : places) {
+    for (const plan::Offload params : places) {
+      for (int parks = 0; parks < 2; ++parks) {
+        for (const double fraction : {1.0, 0.75, 0.5, 0.25}) {
+          for (int recompute = 0; recompute < 3; ++recompute) {
+            RunConfig config = asked;
+            config.memory.offload_optimizer = optimizer;
+            config.memory.offload_params = params;
+            config.memory.offload_activations = static_cast<plan::OffloadActivations>(parks);
+            config.memory.offload_fraction = fraction;
+            config.memory.recompute = static_cast<plan::Recompute>(recompute);
+            visit(config);
+          }
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the search places states as trying every placement would, with fewer plans too") {
+  RunConfig asked = toy_run(2, 4, 2);
+  asked.precision.precision = optim::Precision::bf16;
+  asked.sharding.zero_stage = 1;
+  asked.memory.offload_tile = 1024;
+  asked.memory.fit = true;
+  asked.file_tier.offload_dir = "somewhere";
+  plan::Machine rates = machine(1e9);
+  rates.host_bandwidth = 2e8;
+  rates.host_update_bandwidth = 4e8;
+  rates.disk_bandwidth = 5e7;
+  std::vector<Outcome> outcomes;
+  for_each_placement(asked, [&](const RunConfig& c) { outcomes.push_back(plan_of(c, rates)); });
+  std::vector<Bytes> device, host;
+  for (const Outcome& one : outcomes) {
+    device.push_back(one.needs.device);
+    host.push_back(one.needs.host);
+  }
+  std::sort(device.begin(), device.end());
+  std::sort(host.begin(), host.end());
+  const launch::Job job = toy_job();
+  std::size_t moved = 0;
+  for (std::size_t d = 0; d < device.size(); d += 61) {
+    for (const Bytes most_host : {host[0], host[host.size() / 3], host.back()}) {
+      const launch::Limits limits{device[d], most_host, plenty};
+      double best = std::numeric_limits<double>::infinity();
+      for (const Outcome& one : outcomes)
+        if (launch::within(one.needs, limits)) best = std::min(best, one.seconds);
+      for (const std::size_t most_plans : {std::size_t{1000}, std::size_t{110}}) {
+        SearchOptions options{rates, limits, 2, not_placements};
+        options.most_plans = most_plans;
+        const SearchResult made = launch::search(resolved(asked), job, options);
+        INFO(fmt::format("device {} host {} plans {} of {}", limits.device, limits.host,
+                         made.planned, made.combinations));
+        CHECK(made.combinations == 3 * 3 * 2 * 4 * 3);
+        CHECK(made.planned <= most_plans);
+        CHECK(made.any_fits() == std::isfinite(best));
+        if (!made.any_fits()) continue;
+        CHECK(made.found[0].seconds == doctest::Approx(best));
+        moved += made.found[0].needs.host > host[0] ? 1U : 0U;
+      }
+    }
+  }
+  CHECK(moved > 0);
 }
 
 TEST_CASE("what the search finds is what its flags and its config come to") {
@@ -265,8 +342,10 @@ TEST_CASE("limits are the flags', else the machine's, else what is free here") {
   m.host_memory = 2000;
   m.file_capacity = 3000;
   m.ranks = 1;
-  CHECK(launch::search_options(resolved(config), m).limits == launch::Limits{1000, 2000, 3000, 2000});
+  CHECK(launch::search_options(resolved(config), m).limits ==
+        launch::Limits{1000, 2000, 3000, 2000});
   CHECK(launch::search_options(resolved(config), m).ranks_a_machine == 1);
+  config.memory.fit = true;  // what is in files is not said yet
   config.memory.memory_limit = 10;
   config.memory.host_memory_limit = 20;
   config.file_tier.file_limit = 30;

@@ -242,6 +242,22 @@ TEST_CASE("plans read what the last writer in issue order wrote, however lanes i
   }
 }
 
+TEST_CASE("plans with states on other tiers do so too") {
+  for (std::size_t number = 0; number < 150; ++number) {
+    const toy::Case c = toy::offloaded(number);
+    INFO("draw " << number << ": " << toy::describe(c));
+    const plan::Plan plan = plan::make_plan(toy::setup(c));
+    std::vector<const plan::Scheduled*> programs{&plan.train};
+    if (plan.evaluate) programs.push_back(&*plan.evaluate);
+    for (const plan::Scheduled* s : programs) {
+      Stage stage(*s, s->waits, 2);
+      REQUIRE_MESSAGE(stage.problems().empty(), stage.problems().front());
+      const std::string fault = fault_of(stage, 1);
+      REQUIRE_MESSAGE(fault.empty(), s->program.name << ": " << fault);
+    }
+  }
+}
+
 TEST_CASE("plans that lose one wait are caught by acting them out") {
   std::size_t removed = 0;
   for (std::size_t number = 1; number < toy::cases; number += 307) {

@@ -54,6 +54,17 @@ TEST_CASE(
   compare("stage3_evaluate", listing(*plan.evaluate));
 }
 
+TEST_CASE("an optimizer in files, parameters and gradients on the host, are the committed listing") {
+  toy::Case c;
+  c.layers = 1;
+  c.stage = 3;
+  c.precision = optim::Precision::bf16;
+  c.memory.offload_optimizer = plan::Offload::file;
+  c.memory.offload_params = plan::Offload::host;
+  c.memory.offload_grads = plan::OffloadOr::host;
+  compare("stage3_tiers", listing(plan::make_plan(toy::setup(c)).train));
+}
+
 TEST_CASE("a world of one is planned as stage 0 whatever the stage") {
   toy::Case c;
   c.world = 1;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sherd/base/errors.hpp"
+#include "sherd/base/philox.hpp"
 #include "sherd/model/spec.hpp"
 #include "sherd/plan/plan.hpp"
 
@@ -118,15 +119,24 @@ struct Case {
   optim::Kind optimizer = optim::Kind::adamw;
   std::uint32_t eval_batches = 0;
   Bytes bucket_bytes = 4096;
+  plan::MemoryConfig memory{};  // where states live; recompute is above
+  optim::Master master = optim::Master::fp32;
+  optim::Moments moments = optim::Moments::fp32;
 };
 
 inline std::string describe(const Case& c) {
   return fmt::format(
       "layers {} tied {} world {} stage {} accum {} reduce {} recompute {} prefetch {} overlap {} "
-      "precision {} grad {} optimizer {}",
+      "precision {} grad {} optimizer {} master {}/{} moments {}/{} params {} grads {} activations "
+      "{} "
+      "fraction {} tile {} update {}",
       c.layers, c.tied, c.world, c.stage, c.accum, static_cast<int>(c.reduce),
       static_cast<int>(c.recompute), c.prefetch, c.overlap, static_cast<int>(c.precision),
-      static_cast<int>(c.grad), static_cast<int>(c.optimizer));
+      static_cast<int>(c.grad), static_cast<int>(c.optimizer), static_cast<int>(c.master),
+      static_cast<int>(c.memory.offload_master), static_cast<int>(c.moments),
+      static_cast<int>(c.memory.offload_moments), static_cast<int>(c.memory.offload_params),
+      static_cast<int>(c.memory.offload_grads), static_cast<int>(c.memory.offload_activations),
+      c.memory.offload_fraction, c.memory.offload_tile, static_cast<int>(c.memory.update_on));
 }
 
 inline plan::Setup setup(const Case& c) {
@@ -136,11 +146,13 @@ inline plan::Setup setup(const Case& c) {
   sharding.reduce_every = c.reduce;
   sharding.prefetch = c.prefetch;
   sharding.overlap = c.overlap ? plan::Overlap::on : plan::Overlap::off;
-  plan::MemoryConfig memory;
+  plan::MemoryConfig memory = c.memory;
   memory.recompute = c.recompute;
   optim::PrecisionConfig precision;
   precision.precision = c.precision;
   precision.grad_dtype = c.grad;
+  precision.master = c.master;
+  precision.moments = c.moments;
   optim::OptimizerConfig optimizer;
   optimizer.optimizer = c.optimizer;
   constexpr DType compute[] = {DType::f32, DType::bf16, DType::f16};
@@ -174,6 +186,29 @@ inline Case numbered(std::size_t number) {
   c.prefetch = static_cast<int>(digit(number, 4));
   c.overlap = digit(number, 2) == 0;
   c.tied = digit(number, 2) == 0;
+  return c;
+}
+
+/// The same with states somewhere else: a pseudo-random draw of every placement and format, so that
+/// any two of them meet within a few hundred numbers.
+inline Case offloaded(std::size_t number) {
+  Case c = numbered((number * 2654435761u) % cases);
+  std::size_t draw = mix(number);
+  c.precision = static_cast<optim::Precision>(digit(draw, 3));
+  const bool wide = c.precision == optim::Precision::fp32;
+  c.grad = static_cast<optim::GradDType>(digit(draw, 2));
+  if (c.precision == optim::Precision::bf16) c.master = static_cast<optim::Master>(digit(draw, 2));
+  c.moments = static_cast<optim::Moments>(digit(draw, 3));
+  c.optimizer = static_cast<optim::Kind>(digit(draw, 3));
+  plan::MemoryConfig& m = c.memory;
+  if (!wide) m.offload_master = static_cast<plan::OffloadOr>(1 + digit(draw, 3));
+  m.offload_moments = static_cast<plan::OffloadOr>(1 + digit(draw, 3));
+  m.offload_params = static_cast<plan::Offload>(digit(draw, 3));
+  m.offload_grads = static_cast<plan::OffloadOr>(1 + digit(draw, 3));
+  m.offload_activations = static_cast<plan::OffloadActivations>(digit(draw, 2));
+  m.offload_fraction = std::vector<double>{0.3, 1, 1}[digit(draw, 3)];
+  m.offload_tile = std::vector<std::int64_t>{256, 1280, 1 << 20}[digit(draw, 3)];
+  m.update_on = static_cast<plan::UpdateOn>(digit(draw, 3));
   return c;
 }
 

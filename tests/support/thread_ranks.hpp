@@ -25,6 +25,7 @@ struct ThreadRun {
   std::function<launch::Job(Rank)> job;
   std::function<void(plan::Plan&, Rank)> adjust{};  // between planning and start
   std::function<Comm(Comm, const comm::ControlBlock&)> wrap{};
+  std::function<std::unique_ptr<io::RecordFile>(Rank, Bytes)> make_file{};  // none: as launch does
   bool traced = false;
   Bytes slack = 0;               // of each arena, beyond the plan
   std::string device_library{};  // all ranks share its first device; none: the CPU
@@ -126,8 +127,14 @@ class ThreadRanks {
     arenas_.clear();
     pinned_.clear();
     devices_.clear();
+    hosts_.clear();
+    files_.clear();
     for (const launch::Prepared& prepared : prepared_) {
-      const Bytes size = prepared.plan.memory.arena[0] + run_.slack;
+      const auto& arenas = prepared.plan.memory.arena;
+      const auto rank = static_cast<Rank>(files_.size());
+      hosts_.push_back(memory::Arena::anonymous(arenas[2]));
+      files_.push_back(arenas[3] == 0 ? nullptr : make_file(rank, arenas[3]));
+      const Bytes size = arenas[0] + run_.slack;
       if (run_.device_library.empty()) {
         arenas_.push_back(memory::Arena::anonymous(size));
         continue;
@@ -137,10 +144,13 @@ class ThreadRanks {
       if (run_.adjust_device) run_.adjust_device(*devices_.back());
       device::Driver& driver = *devices_.back()->driver;
       arenas_.push_back(memory::Arena::on(driver, device::Memory::device, size));
-      pinned_.push_back(
-          memory::Arena::on(driver, device::Memory::pinned, prepared.plan.memory.arena[1]));
+      pinned_.push_back(memory::Arena::on(driver, device::Memory::pinned, arenas[1]));
       nets_.push_back(std::make_unique<device::Stream>(*devices_.back()));
     }
+  }
+  std::unique_ptr<io::RecordFile> make_file(Rank rank, Bytes size) {
+    if (run_.make_file) return run_.make_file(rank, size);
+    return io::make_record_file(validated_->file_tier, rank, size);
   }
   [[nodiscard]] device::Stream* net(Rank rank) const {
     return nets_.empty() ? nullptr : nets_[at(rank)].get();
@@ -156,6 +166,8 @@ class ThreadRanks {
                               .abort = control.abort,
                               .train = *job.train};
     parts.arenas[0] = arena(rank);
+    parts.arenas[2] = hosts_[at(rank)].bytes();
+    parts.file = files_[at(rank)].get();
     if (!devices_.empty()) {
       parts.arenas[1] = pinned_[at(rank)].bytes();
       parts.device = devices_[at(rank)].get();
@@ -179,7 +191,8 @@ class ThreadRanks {
   std::vector<launch::Job> jobs_;
   std::vector<launch::Prepared> prepared_;
   std::vector<std::unique_ptr<device::OpenDevice>> devices_;  // by rank; none: the CPU
-  std::vector<memory::Arena> arenas_, pinned_;
+  std::vector<memory::Arena> arenas_, pinned_, hosts_;
+  std::vector<std::unique_ptr<io::RecordFile>> files_;  // null: nothing is on file
   std::vector<std::unique_ptr<device::Stream>> nets_;
 };
 
@@ -201,8 +214,9 @@ inline void rethrow(const Ending& ending) {
 struct RankResult {
   std::vector<engine::StepResult> steps;
   std::string hash;
-  comm::Traffic traffic{};  // of the steps alone
-  memory::TierUse measured;
+  comm::Traffic traffic{};   // of the steps alone
+  memory::TierUse measured;  // of the device
+  std::array<memory::TierUse, memory::tiers> tiers;
   std::vector<std::uint64_t> changes;  // of the ledger, after each step
   std::vector<engine::TraceEvent> events;
 };
@@ -220,6 +234,10 @@ inline std::vector<RankResult> train(ThreadRanks& ranks) {
     result.traffic = seat.comm.traffic();
     result.hash = seat.engine.parameters_hash();
     result.measured = seat.engine.ledger().measured(memory::Tier::device);
+    for (int tier = 0; tier < memory::tiers; ++tier) {
+      result.tiers[static_cast<std::size_t>(tier)] =
+          seat.engine.ledger().measured(static_cast<memory::Tier>(tier));
+    }
     result.events = seat.trace.events();
   }));
   return results;

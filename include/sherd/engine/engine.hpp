@@ -8,6 +8,7 @@
 #include "sherd/data/source.hpp"
 #include "sherd/engine/executor.hpp"
 #include "sherd/engine/stream_executor.hpp"
+#include "sherd/io/record_file.hpp"
 #include "sherd/memory/arena.hpp"
 #include "sherd/model/block.hpp"
 #include "sherd/model/weights.hpp"
@@ -20,7 +21,8 @@ namespace sherd::engine {
 struct EngineParts {
   Model& model;
   plan::Plan plan;                                         // of this rank
-  std::array<std::span<std::byte>, memory::tiers> arenas;  // zeroed
+  std::array<std::span<std::byte>, memory::tiers> arenas;  // zeroed; none for the file tier
+  io::RecordFile* file = nullptr;                          // needed where the plan has a file tier
   comm::Communicator& comm;                                // over the device arena
   const device::OpenDevice* device = nullptr;              // where it computes; null: the CPU
   device::Stream* net = nullptr;                           // on a device: the communicator's stream

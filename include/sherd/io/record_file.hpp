@@ -18,17 +18,30 @@ inline constexpr Bytes direct_block = 4096;  // of direct transfers: offsets, si
   return direct_block + round_up(payload, direct_block);
 }
 
+inline constexpr std::size_t transfer_part = mib;  // of a call: what is under way as one request
+
+/// Works on the parts of a call while others are under way: of a read when a part has come, of a
+/// write before it goes.
+///
+/// **Order** each part once, from any thread, two at a time. Of a write the first part is last:
+/// when it is told, all others have returned. After a failure parts may be left out.
+class Passing {
+ public:
+  virtual ~Passing() = default;
+  virtual void part(std::size_t index) noexcept = 0;
+};
+
 /// Moves bytes between memory and one open file, past the page cache where the file allows it.
 ///
-/// **Order** a call returns when all of it is done; one call at a time. Large calls are cut into
-/// requests that are under way together.
+/// **Order** a call returns when all of it is done, or has failed and nothing is under way; one
+/// call at a time. Its parts are under way together.
 /// **Memory** offsets, sizes and addresses are multiples of `direct_block`; nothing is allocated.
 /// **Errors** DeviceError naming what failed (short counts that do not go on included).
 class Transfer {
  public:
   virtual ~Transfer() = default;
-  virtual void read(Bytes offset, std::span<std::byte> into) = 0;
-  virtual void write(Bytes offset, std::span<const std::byte> from) = 0;
+  virtual void read(Bytes offset, std::span<std::byte> into, Passing* passing) = 0;
+  virtual void write(Bytes offset, std::span<const std::byte> from, Passing* passing) = 0;
   /// "io_uring, direct", "2 threads, direct", …: for the log.
   [[nodiscard]] virtual std::string name() const = 0;
 };

@@ -28,6 +28,11 @@ struct UpdateArgs {
   const UpdateScalars* scalars = nullptr;
 };
 
+/// Is the master weight its stored parameter and what that leaves of it?
+[[nodiscard]] inline bool is_split(const UpdateArgs& args) {
+  return args.master.type == DType::u16;
+}
+
 /// AdamW (Loshchilov & Hutter 2019, Algorithm 2), decoupled decay lr·wd·p before the step, as
 /// PyTorch computes it.
 void adamw(const UpdateArgs& args, StreamRef stream);
@@ -36,5 +41,14 @@ void lion(const UpdateArgs& args, StreamRef stream);
 /// SGD with momentum beta1 (Sutskever et al. 2013, PyTorch's form: m = beta1·m + g; p -= lr·m),
 /// coupled decay.
 void sgd(const UpdateArgs& args, StreamRef stream);
+
+/// Makes the stored 16-bit parameter of fp32 master weights as an update does, and, where
+/// `remainder` is given, what it leaves of them; on the CPU only.
+///
+/// **Shapes** master [1, n] fp32; param [1, n] bf16 or fp16; remainder [1, n] u16, needs bf16.
+/// **Errors** UsageError on other types or sizes, or a device's stream; nothing changed.
+void store_master(View master, View param, View remainder, StreamRef stream);
+/// The inverse: exact with a remainder (but for NaN), else the parameter widened; by this thread.
+void load_master(View param, View remainder, View out);
 
 }  // namespace sherd::kernels

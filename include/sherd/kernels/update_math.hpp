@@ -17,6 +17,46 @@ struct UpdateFactors {
   float eps = 0;
 };
 
+/// What every rule's factors share.
+template <class Args>  // beta1, beta2, eps, weight_decay
+SHERD_FORMULA UpdateFactors plain_factors(const Args& args, const UpdateScalars& s) {
+  const auto lr = static_cast<double>(s.lr), beta1 = static_cast<double>(args.beta1),
+             beta2 = static_cast<double>(args.beta2);
+  UpdateFactors k;
+  k.gradient = s.factor;
+  k.decay = static_cast<float>(1.0 - lr * static_cast<double>(args.weight_decay));
+  k.step = s.lr;
+  k.beta1 = args.beta1;
+  k.rest1 = static_cast<float>(1.0 - beta1);
+  k.beta2 = args.beta2;
+  k.rest2 = static_cast<float>(1.0 - beta2);
+  k.eps = args.eps;
+  return k;
+}
+template <class Args>
+SHERD_FORMULA UpdateFactors adamw_factors(const Args& args, const UpdateScalars& s) {
+  UpdateFactors k = plain_factors(args, s);
+  k.step = static_cast<float>(static_cast<double>(s.lr) / s.bias1);
+  k.inverse_root_bias2 = static_cast<float>(1.0 / ::sqrt(s.bias2));
+  return k;
+}
+template <class Args>
+SHERD_FORMULA UpdateFactors lion_factors(const Args& args, const UpdateScalars& s) {
+  return plain_factors(args, s);
+}
+template <class Args>
+SHERD_FORMULA UpdateFactors sgd_factors(const Args& args, const UpdateScalars& s) {
+  UpdateFactors k = plain_factors(args, s);
+  k.decay = args.weight_decay;
+  return k;
+}
+
+/// The bits that round bf16 moments at this update: `applied` is the last index of their stream's
+/// path. m takes the low half of an element's word, v the high half.
+SHERD_FORMULA Philox moment_rounding(Philox round, std::uint64_t applied) {
+  return {round.key, mix(round.stream ^ applied)};
+}
+
 /// Source: Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", Algorithm 2, in the
 /// order of PyTorch's `_single_tensor_adamw`; sqrt(v) is multiplied by the rounded 1/sqrt(bias2).
 SHERD_FORMULA void adamw_element(float& p, float& m, float& v, float g, const UpdateFactors& k) {

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "sherd/comm/local.hpp"
+#include "sherd/io/record_file.hpp"
 #include "sherd/launch/rank_environment.hpp"
 #include "sherd/launch/run_config.hpp"
 #include "sherd/memory/arena.hpp"
@@ -31,6 +32,7 @@ class RankMemory {
   [[nodiscard]] const device::OpenDevice* device() const { return device_ ? &*device_ : nullptr; }
   [[nodiscard]] device::Stream* net() { return net_ ? &*net_ : nullptr; }
   [[nodiscard]] const std::shared_ptr<comm::PeerArenas>& peers() const { return peers_; }
+  [[nodiscard]] io::RecordFile* file() const { return file_.get(); }  // null: nothing is on file
 
   /// Memory of the device that nobody uses now.
   [[nodiscard]] Bytes device_free() const { return device_->driver->info().free; }
@@ -46,6 +48,7 @@ class RankMemory {
   std::span<std::byte> borrowed_;
   std::optional<device::Stream> net_;
   std::shared_ptr<comm::PeerArenas> peers_;
+  std::unique_ptr<io::RecordFile> file_;
 };
 
 /// Free memory of a rank's device now, its share where several ranks have the same one.

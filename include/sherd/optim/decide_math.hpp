@@ -84,6 +84,7 @@ constexpr void judge(const Measured& seen, const DecideConfig& config, Control& 
     control.update.factor = static_cast<float>(factor);
   }
 
+  control.update.applied = control.applied;
   ++control.step;
   if (!skip) ++control.applied;
   if (overflow) ++control.skipped_in_row;  // a step without labels is no sign of divergence

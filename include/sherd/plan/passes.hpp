@@ -21,9 +21,14 @@ namespace sherd::plan {
 [[nodiscard]] Program reduce(Program program, const Setup& setup);
 /// Norm after the last reduce, vote, decide, and updates by tiles of what this rank owns.
 [[nodiscard]] Program update(Program program, const Setup& setup);
+/// Cuts states that live on host or file: copies of them on the device from first to last use, and
+/// updates by tiles that arrive and leave while others compute.
+[[nodiscard]] Program tiers(Program program, const Setup& setup);
+/// Saved inputs of blocks wait for backward on the host.
+[[nodiscard]] Program activations(Program program, const Setup& setup);
 /// On a device, pinned host memory beside what feed and decide exchange with the host.
 [[nodiscard]] Program mirror(Program program, const Setup& setup);
-/// Issues gathers `prefetch` compute steps earlier, inside their phase.
+/// Issues gathers and fetches `prefetch` compute steps earlier, inside their phase.
 [[nodiscard]] Program hoist(Program program, const Setup& setup);
 
 /// Every problem: accesses outside buffers, reads before any write, transients that cross a phase,

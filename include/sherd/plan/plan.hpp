@@ -34,8 +34,8 @@ struct Plan {
 /// Sum over a program's emitted collectives. The formulas of docs/architecture.md are its upper
 /// bound.
 [[nodiscard]] Wire wire_bytes(const Program& program, int world);
-/// Persistent bytes of a rank by use, from the placed buffers.
-[[nodiscard]] ByUse persistent_bytes(const Program& program);
+/// Persistent bytes of a rank in a tier by use, from the placed buffers.
+[[nodiscard]] ByUse persistent_bytes(const Program& program, Tier tier = Tier::device);
 
 /// One line a step: what it reads, writes and waits for. Stable, for golden listings.
 [[nodiscard]] std::string listing(const Scheduled& scheduled);

@@ -10,6 +10,7 @@
 #include "sherd/base/units.hpp"
 #include "sherd/device/lane.hpp"
 #include "sherd/memory/tier.hpp"
+#include "sherd/shard/layout.hpp"
 
 namespace sherd::plan {
 
@@ -54,7 +55,10 @@ enum class Role : std::uint8_t {
   master,
   moment1,
   moment2,
-  stored  // update
+  stored,  // update
+  from,
+  to,
+  frame  // fetch, evict: a copy; what stands around a record's payload
 };
 [[nodiscard]] std::string_view name_of(Role role);
 
@@ -67,8 +71,8 @@ struct Access {
 };
 
 // forward, loss, backward name a block; gather, reduce, norm, update a bucket; feed, vote, decide
-// the step. There is no `release`: a buffer dies after its last access. fetch and evict move
-// between tiers (none are emitted yet).
+// the step. There is no `release`: a buffer dies after its last access. fetch copies towards the
+// compute device, evict away from it, one tier further.
 enum class Verb : std::uint8_t {
   feed,
   forward,
@@ -95,9 +99,10 @@ struct Step {
   Lane lane = Lane::compute;
   Group group = Group::none;
   std::uint16_t subject = 0;     // block or bucket
-  std::uint16_t tile = 0;        // part of a bucket for update
+  std::uint32_t tile = 0;        // part of a bucket for update, fetch, evict
   std::vector<Access> accesses;  // all of them; an undeclared one is caught by the ASan build
   double work = 0;               // FLOPs on compute, bytes elsewhere: for the simulator only
+  shard::Range range{};          // of update, fetch, evict: the tile's elements, in the bucket
 };
 
 // Steps [first, last) run `repeat` times. Training: micro.first, micro.middle x (grad_accum - 2),

@@ -6,7 +6,7 @@
 #include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 
-#include "kernels/cpu/block-inl.hpp"
+#include "kernels/cpu/update_rows-inl.hpp"
 #include "sherd/kernels/update_math.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -15,8 +15,8 @@ namespace sherd::kernels::cpu::HWY_NAMESPACE {
 // The next block's lines, asked for while this one computes; its own stores are cached.
 inline void prefetch_block(const View& view, std::int64_t at) {
   if (!view || at + block > view.numel()) return;
-  const std::byte* from = view.data + static_cast<Bytes>(at) * size_of(view.type);
-  const auto bytes = static_cast<std::int64_t>(size_of(view.type)) * block;
+  const std::byte* from = view.data + bytes_of(view.type, static_cast<std::uint64_t>(at));
+  const auto bytes = static_cast<std::int64_t>(bytes_of(view.type, block));
   for (std::int64_t line = 0; line < bytes; line += 64) hwy::Prefetch(from + line);
 }
 inline void prefetch_all(const UpdateArgs& args, std::int64_t at) {
@@ -24,6 +24,7 @@ inline void prefetch_all(const UpdateArgs& args, std::int64_t at) {
   prefetch_block(args.m, at);
   prefetch_block(args.v, at);
   prefetch_block(args.grad, at);
+  if (is_split(args)) prefetch_block(args.param, at);
 }
 
 /// The stored parameter is written past the caches: nothing here reads it.
@@ -35,32 +36,55 @@ inline void stream_param(const float* p, const View& param, std::int64_t at, std
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   if (n == block && reinterpret_cast<std::uintptr_t>(to) % 64 == 0) {
     alignas(64) std::uint16_t space[block];
-    if (param.type == DType::bf16) {
-      narrow_row(p, reinterpret_cast<bfloat16*>(space), block);
-    } else {
-      narrow_row(p, reinterpret_cast<float16*>(space), block);
-    }
+    store_param(p, {reinterpret_cast<std::byte*>(space), {1, block}, param.type}, 0, block);
     for (std::int64_t i = 0; i < block; i += lanes) hn::Stream(hn::Load(d, space + i), d, to + i);
     return;
   }
 #endif
-  narrow(p, param, at, n);
+  store_param(p, param, at, n);
+}
+
+/// Of one block; stays in the first-level cache.
+struct Windows {
+  alignas(64) float g[block], p[block], m[block], v[block];
+  std::uint32_t words[word_space];
+};
+
+inline float* open_master(const UpdateArgs& args, std::int64_t at, std::int64_t n, float* space) {
+  if (!is_split(args)) return args.master.as<float>() + at;
+  join_row(args.param.as<const bfloat16>() + at, args.master.as<const std::uint16_t>() + at, space,
+           n);
+  return space;
+}
+inline void close_master(const float* p, const UpdateArgs& args, std::int64_t at, std::int64_t n) {
+  if (!is_split(args)) return stream_param(p, args.param, at, n);
+  store_row(p, args.param.as<bfloat16>() + at, n);
+  remainder_row(p, args.master.as<std::uint16_t>() + at, n);
 }
 
 /// One fused pass; `rule(p, m, v, g)` on pointers to n elements, of which m and v may be null.
 template <class Rule>
 HWY_ATTR inline void update_chunk(const UpdateArgs& args, std::int64_t first, std::int64_t count,
                                   const Rule& rule) {
-  float space[block];
+  Windows space;
+  const bool rounds = args.m && args.m.type == DType::bf16;
+  const Philox bits = moment_rounding(args.round, args.scalars->applied);
   for (std::int64_t at = first; at < first + count; at += block) {
     const std::int64_t n = std::min(block, first + count - at);
     prefetch_all(args, at + block);
-    const float* g = widen(args.grad, at, n, space);
-    float* p = args.master.as<float>() + at;
-    float* m = args.m ? args.m.as<float>() + at : nullptr;
-    float* v = args.v ? args.v.as<float>() + at : nullptr;
+    const float* g = widen(args.grad, at, n, space.g);
+    float* p = open_master(args, at, n, space.p);
+    float* m = open_moment<Moment::first>(args.m, at, n, space.m);
+    float* v = open_moment<Moment::second>(args.v, at, n, space.v);
     rule(p, m, v, g, n);
-    stream_param(p, args.param, at, n);
+    close_master(p, args, at, n);
+    std::uint32_t* words = space.words;
+    if (rounds) {
+      const std::uint64_t element = args.first + static_cast<std::uint64_t>(at);
+      words += random_words(bits, element, n, space.words) - space.words;
+    }
+    close_moment<Moment::first>(m, args.m, at, n, words);
+    close_moment<Moment::second>(v, args.v, at, n, words);
   }
   hwy::FlushStream();
 }
@@ -97,6 +121,22 @@ void sgd_chunk(const UpdateArgs& args, const UpdateFactors& factors, std::int64_
                });
 }
 
+void store_chunk(const View& master, const View& param, const View& remainder, std::int64_t first,
+                 std::int64_t count) {
+  const float* p = master.as<const float>() + first;
+  store_param(p, param, first, count);
+  if (remainder) remainder_row(p, remainder.as<std::uint16_t>() + first, count);
+}
+
+void load_chunk(const View& param, const View& remainder, const View& out) {
+  float* to = out.as<float>();
+  if (!remainder) {
+    widen(param, 0, param.numel(), to);
+    return;
+  }
+  join_row(param.as<const bfloat16>(), remainder.as<const std::uint16_t>(), to, param.numel());
+}
+
 }  // namespace sherd::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -106,52 +146,48 @@ namespace sherd::kernels::cpu {
 HWY_EXPORT(adamw_chunk);
 HWY_EXPORT(lion_chunk);
 HWY_EXPORT(sgd_chunk);
+HWY_EXPORT(store_chunk);
+HWY_EXPORT(load_chunk);
 
 namespace {
 
-UpdateFactors factors_of(const UpdateArgs& args) {
-  const UpdateScalars& s = *args.scalars;
-  const auto lr = static_cast<double>(s.lr), beta1 = static_cast<double>(args.beta1),
-             beta2 = static_cast<double>(args.beta2);
-  UpdateFactors k;
-  k.gradient = s.factor;
-  k.decay = static_cast<float>(1.0 - lr * static_cast<double>(args.weight_decay));
-  k.step = s.lr;
-  k.beta1 = args.beta1;
-  k.rest1 = static_cast<float>(1.0 - beta1);
-  k.beta2 = args.beta2;
-  k.rest2 = static_cast<float>(1.0 - beta2);
-  k.eps = args.eps;
-  return k;
+/// chunk_of(first, count) over all elements, unless the step is skipped.
+template <class Chunk>
+void run(const UpdateArgs& args, device::Workers& workers, Chunk&& chunk_of) {
+  if (args.scalars->skip == 0) run_chunks(workers, args.master.numel(), chunk, chunk_of);
 }
 
 }  // namespace
 
 void adamw(const UpdateArgs& args, device::Workers& workers) {
-  if (args.scalars->skip != 0) return;
-  UpdateFactors factors = factors_of(args);
-  factors.step = static_cast<float>(static_cast<double>(args.scalars->lr) / args.scalars->bias1);
-  factors.inverse_root_bias2 = static_cast<float>(1.0 / std::sqrt(args.scalars->bias2));
-  run_chunks(workers, args.master.numel(), chunk, [&](std::int64_t first, std::int64_t count) {
+  const UpdateFactors factors = adamw_factors(args, *args.scalars);
+  run(args, workers, [&](std::int64_t first, std::int64_t count) {
     HWY_DYNAMIC_DISPATCH(adamw_chunk)(args, factors, first, count);
   });
 }
 
 void lion(const UpdateArgs& args, device::Workers& workers) {
-  if (args.scalars->skip != 0) return;
-  const UpdateFactors factors = factors_of(args);
-  run_chunks(workers, args.master.numel(), chunk, [&](std::int64_t first, std::int64_t count) {
+  const UpdateFactors factors = lion_factors(args, *args.scalars);
+  run(args, workers, [&](std::int64_t first, std::int64_t count) {
     HWY_DYNAMIC_DISPATCH(lion_chunk)(args, factors, first, count);
   });
 }
 
 void sgd(const UpdateArgs& args, device::Workers& workers) {
-  if (args.scalars->skip != 0) return;
-  UpdateFactors factors = factors_of(args);
-  factors.decay = args.weight_decay;
-  run_chunks(workers, args.master.numel(), chunk, [&](std::int64_t first, std::int64_t count) {
+  const UpdateFactors factors = sgd_factors(args, *args.scalars);
+  run(args, workers, [&](std::int64_t first, std::int64_t count) {
     HWY_DYNAMIC_DISPATCH(sgd_chunk)(args, factors, first, count);
   });
+}
+
+void store_master(View master, View param, View remainder, device::Workers& workers) {
+  run_chunks(workers, master.numel(), chunk, [&](std::int64_t first, std::int64_t count) {
+    HWY_DYNAMIC_DISPATCH(store_chunk)(master, param, remainder, first, count);
+  });
+}
+
+void load_master(View param, View remainder, View out) {
+  HWY_DYNAMIC_DISPATCH(load_chunk)(param, remainder, out);
 }
 
 }  // namespace sherd::kernels::cpu

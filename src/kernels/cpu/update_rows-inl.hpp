@@ -1,0 +1,212 @@
+// Compiled once per instruction set: an optimizer's state in each of its formats, as fp32 windows
+// of one block.
+#if defined(SHERD_KERNELS_CPU_UPDATE_ROWS_INL) == defined(HWY_TARGET_TOGGLE)
+#ifdef SHERD_KERNELS_CPU_UPDATE_ROWS_INL
+#undef SHERD_KERNELS_CPU_UPDATE_ROWS_INL
+#else
+#define SHERD_KERNELS_CPU_UPDATE_ROWS_INL
+#endif
+
+#include "kernels/cpu/block-inl.hpp"
+#include "sherd/kernels/block8_math.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace sherd::kernels::cpu::HWY_NAMESPACE {
+
+enum class Moment : std::uint8_t { first, second };
+
+// --- master weights ---------------------------------------------------------------------------
+
+/// The stored bf16 parameter, ties away from zero.
+HWY_NOINLINE inline void store_row(const float* in, bfloat16* out, std::int64_t n) {
+  std::int64_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const hn::ScalableTag<float> d;
+  const hn::RebindToUnsigned<decltype(d)> du;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  for (; i + lanes <= n; i += lanes) {
+    const auto x = hn::LoadU(d, in + i);
+    const auto rounded = hn::BitCast(d, hn::BitCast(du, x) + hn::Set(du, 0x8000u));
+    store_high_half(d, rounded, x, hn::RebindMask(du, hn::IsNaN(x)), out + i);
+  }
+#endif
+  for (; i < n; ++i) out[i] = to_stored_bfloat16(in[i]);
+}
+HWY_NOINLINE inline void remainder_row(const float* in, std::uint16_t* out, std::int64_t n) {
+#pragma GCC ivdep
+  for (std::int64_t i = 0; i < n; ++i) out[i] = remainder_of(in[i]);
+}
+HWY_NOINLINE inline void join_row(const bfloat16* high, const std::uint16_t* low, float* out,
+                                  std::int64_t n) {
+#pragma GCC ivdep
+  for (std::int64_t i = 0; i < n; ++i) out[i] = joined(high[i], low[i]);
+}
+/// Elements [at, at + n) of a 16-bit parameter.
+inline void store_param(const float* p, const View& param, std::int64_t at, std::int64_t n) {
+  if (param.type == DType::bf16) return store_row(p, param.as<bfloat16>() + at, n);
+  narrow_row(p, param.as<float16>() + at, n);
+}
+
+// --- 8-bit moments ----------------------------------------------------------------------------
+
+inline const Block8Map& map_of(Moment moment) {
+  return moment == Moment::first ? signed8 : unsigned8;
+}
+inline std::byte* block_at(const View& q8, std::int64_t at) {
+  return q8.data + bytes_of(DType::q8, static_cast<std::uint64_t>(at));
+}
+
+inline std::uint32_t largest_bits(const float* x) {
+  std::uint32_t most = 0;
+  for (std::int64_t i = 0; i < block; ++i) {
+    const std::uint32_t bits = std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffu;
+    most = bits > most ? bits : most;
+  }
+  return most;
+}
+
+template <Moment moment>
+inline void encode_elements(const float* x, float inverse, std::uint8_t* codes) {
+  const Block8Map& map = map_of(moment);
+  for (std::int64_t i = 0; i < block; ++i) {
+    codes[i] =
+        moment == Moment::first ? encode_m(x[i], inverse, map) : encode_v(x[i], inverse, map);
+  }
+}
+template <Moment moment>
+inline void decode_elements(const std::uint8_t* codes, float scale, float* x) {
+  const Block8Map& map = map_of(moment);
+  for (std::int64_t i = 0; i < block; ++i) {
+    x[i] =
+        moment == Moment::first ? decode_m(codes[i], scale, map) : decode_v(codes[i], scale, map);
+  }
+}
+
+#if HWY_TARGET != HWY_SCALAR
+/// Eight entries in every eight lanes: a look-up is one permutation.
+inline Vector in_lanes(const float (&table)[8]) {
+  alignas(64) float space[wide < 8 ? 8 : wide];
+  for (std::int64_t i = 0; i < std::max<std::int64_t>(wide, 8); ++i) space[i] = table[i % 8];
+  return hn::Load(fd, space);
+}
+template <class Index>
+HWY_API Vector look_up(Vector table, Index index) {
+  return hn::TableLookupLanes(table, hn::IndicesFromVec(fd, index));
+}
+
+/// As the formulas, in the same order.
+template <Moment moment>
+HWY_NOINLINE inline void encode_vectors(const float* x, float inverse, std::uint8_t* codes) {
+  const Block8Map& map = map_of(moment);
+  const Vector from = in_lanes(map.from), slope = in_lanes(map.slope), base = in_lanes(map.base),
+               last = in_lanes(map.last);
+  const hn::RebindToSigned<decltype(fd)> di;
+  const hn::RebindToUnsigned<decltype(fd)> du;
+  const hn::Rebind<std::uint8_t, decltype(fd)> bytes;
+  const auto log_slope = hn::Set(fd, block8_log_slope), log_base = hn::Set(fd, block8_log_base);
+  for (std::int64_t i = 0; i < block; i += wide) {
+    const auto value = hn::LoadU(fd, x + i);
+    const auto u = (moment == Moment::first ? hn::Abs(value) : value) * hn::Set(fd, inverse);
+    const auto bits = hn::ConvertTo(fd, hn::BitCast(di, u));
+    const auto rough = hn::ConvertTo(di, hn::MulAdd(bits, log_slope, log_base));
+    const auto guess = hn::Max(rough, hn::Zero(di));
+    const auto too_high = hn::VecFromMask(di, hn::RebindMask(di, u < look_up(from, guess)));
+    const auto piece = guess + too_high;  // a mask is -1
+    const auto place = hn::MulAdd(u, look_up(slope, piece), look_up(base, piece));
+    const auto number = hn::ConvertTo(di, hn::Min(place, look_up(last, piece)));
+    auto code = number;
+    if constexpr (moment == Moment::first) {
+      const auto sign = hn::ShiftRight<31>(hn::BitCast(di, value));
+      const auto most = hn::Min(number, hn::Set(di, 128) + sign);
+      code = hn::Xor(most, sign) - sign;
+    } else {
+      const auto positive = hn::RebindMask(di, value > hn::Zero(fd));
+      code = hn::IfThenElseZero(positive, number - hn::Set(di, 1));
+    }
+    hn::StoreU(hn::TruncateTo(bytes, hn::BitCast(du, code)), bytes, codes + i);
+  }
+}
+template <Moment moment>
+HWY_NOINLINE inline void decode_vectors(const std::uint8_t* codes, float scale, float* x) {
+  const Block8Map& map = map_of(moment);
+  const Vector slope = in_lanes(map.value_slope), base = in_lanes(map.value_base);
+  const hn::RebindToSigned<decltype(fd)> di;
+  const hn::Rebind<std::uint8_t, decltype(fd)> bytes;
+  for (std::int64_t i = 0; i < block; i += wide) {
+    const auto raw = hn::LoadU(bytes, codes + i);
+    auto position = hn::PromoteTo(di, raw);
+    if constexpr (moment == Moment::first) {
+      position = hn::PromoteTo(di, raw + hn::Set(bytes, std::uint8_t{127})) - hn::Set(di, 127);
+    }
+    const auto count = hn::Abs(position);
+    const auto number = hn::ConvertTo(fd, moment == Moment::first ? count : count + hn::Set(di, 1));
+    const auto exponent = hn::And(hn::ShiftRight<23>(hn::BitCast(di, number)), hn::Set(di, 7));
+    const auto magnitude = hn::MulAdd(number, look_up(slope, exponent), look_up(base, exponent));
+    const auto some = hn::RebindMask(fd, count > hn::Zero(di));
+    const auto value = hn::IfThenElseZero(some, magnitude) * hn::Set(fd, scale);
+    const auto sign = hn::And(position, hn::Set(di, static_cast<std::int32_t>(0x80000000u)));
+    hn::StoreU(hn::Or(value, hn::BitCast(fd, sign)), fd, x + i);
+  }
+}
+inline constexpr bool permutes = wide >= 8;
+#else
+inline constexpr bool permutes = false;
+#endif
+
+/// A whole block at a time.
+template <Moment moment>
+inline void encode_block(const float* x, std::byte* to) {
+  const float scale = block8_scale(largest_bits(x)), inverse = block8_inverse(scale);
+  auto* codes = reinterpret_cast<std::uint8_t*>(to);
+  std::memcpy(to + q8_elements, &scale, sizeof scale);
+  if (!(scale > 0.0f)) {
+    std::memset(codes, 0, q8_elements);
+    return;
+  }
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (permutes) return encode_vectors<moment>(x, inverse, codes);
+#endif
+  encode_elements<moment>(x, inverse, codes);
+}
+template <Moment moment>
+inline void decode_block(const std::byte* from, float* x) {
+  float scale;
+  std::memcpy(&scale, from + q8_elements, sizeof scale);
+  const auto* codes = reinterpret_cast<const std::uint8_t*>(from);
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (permutes) return decode_vectors<moment>(codes, scale, x);
+#endif
+  decode_elements<moment>(codes, scale, x);
+}
+
+// --- moments ----------------------------------------------------------------------------------
+
+/// As fp32: the view's own memory, or `space` filled; null where there are none.
+template <Moment moment>
+inline float* open_moment(const View& view, std::int64_t at, std::int64_t n, float* space) {
+  if (!view) return nullptr;
+  if (view.type == DType::f32) return view.as<float>() + at;
+  if (view.type == DType::q8) {
+    decode_block<moment>(block_at(view, at), space);
+  } else {
+    widen_row(view.as<const bfloat16>() + at, space, n);
+  }
+  return space;
+}
+/// `words`: of bf16, one an element; of the first moment the low halves.
+template <Moment moment>
+inline void close_moment(float* x, const View& view, std::int64_t at, std::int64_t n,
+                         std::uint32_t* words) {
+  if (!view || view.type == DType::f32) return;
+  if (view.type == DType::q8) return encode_block<moment>(x, block_at(view, at));
+  if constexpr (moment == Moment::second) {
+#pragma GCC ivdep
+    for (std::int64_t i = 0; i < n; ++i) words[i] >>= 16;
+  }
+  narrow_row(x, view.as<bfloat16>() + at, n, words);
+}
+
+}  // namespace sherd::kernels::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif

@@ -1,0 +1,94 @@
+#include "sherd/plan/tiles.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "sherd/io/record_file.hpp"
+
+namespace sherd::plan {
+namespace {
+
+using shard::Range;
+
+void cut(Range range, std::uint64_t most, bool low, std::vector<Tile>& tiles) {
+  for (std::uint64_t done = 0; done < range.count; done += most)
+    tiles.push_back({{range.first + done, std::min(most, range.count - done)}, low});
+}
+
+// Elements of a shard that leave the device, a whole number of quanta.
+std::uint64_t low_elements(const Homes& homes, std::uint64_t count) {
+  if (homes.all_on_device()) return 0;
+  const auto quanta = static_cast<double>(count / shard::quantum);
+  return static_cast<std::uint64_t>(std::ceil(homes.fraction * quanta)) * shard::quantum;
+}
+
+}  // namespace
+
+std::vector<Tile> tiles_of(const Setup& setup, std::size_t bucket, Range extent) {
+  std::vector<Range> shards = {extent};
+  if (setup.shard_optimizer && extent.count == setup.layout.buckets()[bucket].numel) {
+    shards.clear();
+    for (Rank rank = 0; rank < setup.world(); ++rank)
+      shards.push_back(setup.layout.shard(bucket, rank));
+  }
+  std::vector<Tile> tiles;
+  for (const Range& shard : shards) {
+    const std::uint64_t low = low_elements(setup.homes, shard.count), kept = shard.count - low;
+    cut({shard.first, kept}, shard::tile_limit, false, tiles);
+    cut({shard.first + kept, low}, setup.homes.tile, true, tiles);
+  }
+  return tiles;
+}
+
+std::optional<StateBuffer> state_buffer(const Setup& setup, State state, std::size_t bucket) {
+  const Formats& f = setup.formats;
+  const Range whole{0, setup.layout.buckets()[bucket].numel};
+  const Range own = setup.layout.shard(bucket, setup.rank), held = setup.held(bucket);
+  switch (state) {
+    case State::param:
+      return StateBuffer{bucket_name(setup.shard_params ? "p.shard" : "p.full", bucket), bucket,
+                         f.param, setup.homes.params, setup.shard_params ? own : whole};
+    case State::master:
+      if (!f.master) return std::nullopt;
+      return StateBuffer{bucket_name("master", bucket), bucket, f.master_type, setup.homes.master,
+                         held};
+    case State::moment1:
+    case State::moment2:
+      if (f.moments < (state == State::moment1 ? 1 : 2)) return std::nullopt;
+      return StateBuffer{bucket_name(state == State::moment1 ? "m" : "v", bucket), bucket,
+                         f.moment_type, setup.homes.moments, held};
+  }
+  return std::nullopt;
+}
+
+Tier home_of(const Setup& setup, const Buffer& buffer) {
+  if (!buffer.persistent || buffer.tier != Tier::device) return Tier::device;
+  if (buffer.use == Use::params) return setup.homes.params;
+  if (buffer.use == Use::grads) return setup.homes.grads;
+  if (buffer.use != Use::optimizer) return Tier::device;
+  return buffer.name.starts_with("master") ? setup.homes.master : setup.homes.moments;
+}
+
+std::vector<Run> runs_of(const Setup& setup, const StateBuffer& state) {
+  if (!state.moved()) return {{state.extent, false, 0, bytes_of(state.type, state.extent.count)}};
+  std::vector<Run> runs;
+  RunBytes end;
+  for (const Tile& tile : tiles_of(setup, state.bucket, state.extent)) {
+    const Bytes size = bytes_of(state.type, tile.range.count);
+    Bytes& at = tile.low ? end.low : end.kept;
+    runs.push_back({tile.range, tile.low, at, size});
+    at += tile.low && state.home == Tier::file ? io::record_bytes(size) : size;
+  }
+  return runs;
+}
+
+RunBytes bytes_of_runs(const StateBuffer& state, const std::vector<Run>& runs) {
+  RunBytes bytes;
+  for (const Run& run : runs) {
+    const bool record = run.low && state.home == Tier::file;
+    (run.low ? bytes.low : bytes.kept) += record ? io::record_bytes(run.size) : run.size;
+  }
+  return bytes;
+}
+
+}  // namespace sherd::plan
