@@ -27,6 +27,7 @@ class Search {
   std::vector<Change> all(int most_ranks) && {
     shard();
     recompute();
+    offload();
     split_batch();
     narrow();
     spread(most_ranks);
@@ -57,6 +58,19 @@ class Search {
     if (now == plan::Recompute::selective) {
       now = plan::Recompute::block;
       set("--recompute", "block");
+      keep();
+    }
+  }
+  void offload() {
+    plan::MemoryConfig& now = config_.memory;
+    if (now.offload_optimizer == plan::Offload::none) {
+      now.offload_optimizer = plan::Offload::host;
+      set("--offload-optimizer", "host");
+      keep();
+    }
+    if (now.offload_params == plan::Offload::none) {
+      now.offload_params = plan::Offload::host;
+      set("--offload-params", "host");
       keep();
     }
   }
@@ -147,7 +161,7 @@ void require_fit(const Validated& run, const Job& job, const plan::Plan& plan,
     text += fmt::format("; host memory: {} allowed", format_bytes(limits.host));
   throw CapacityError(
       text +
-      "\nno combination of stage, recompute, micro-batch, precision and ranks fits; "
+      "\nno combination of stage, recompute, placement, micro-batch, precision and ranks fits; "
       "use a shorter --seq-len or a smaller network");
 }
 
