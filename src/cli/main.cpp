@@ -37,6 +37,12 @@ struct CommandLine {
     add_run_options(*plan, plan_config, {.zoo = true, .purpose = launch::Purpose::plan});
     plan->add_flag("--json", plan_output.json, "machine-readable, on stdout");
     plan->add_flag("--print-program", plan_output.print_program, "list every step of the program");
+    plan->add_option("--machine", plan_output.machine, "its rates and memory: cpu, h200 or a file")
+        ->type_name("NAME|FILE");
+    plan->add_flag("--search", plan_output.search,
+                   "rank configurations, the fastest that fits first");
+    plan->add_flag("--change-numerics", plan_output.change_numerics,
+                   "with --search: other micro-batches too, which change the result's bits");
     bench->add_option("what", bench_name, "memory, step, comm, optim or io")
         ->required()
         ->check(CLI::Validator(bench_problem, ""));

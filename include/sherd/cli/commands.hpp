@@ -11,8 +11,11 @@ namespace sherd::cli {
 int train(const launch::Validated& run);
 
 struct PlanOutput {
-  bool json = false;           // machine-readable, on stdout
-  bool print_program = false;  // list the steps
+  bool json = false;             // machine-readable, on stdout
+  bool print_program = false;    // list the steps
+  std::string machine;           // name or file of its rates; empty: by the run's device
+  bool search = false;           // rank configurations instead of planning one
+  bool change_numerics = false;  // let the search split the batch in another way
 };
 /// `sherd plan`; `--world` is the config's `ranks`, and there may be neither steps nor data.
 int plan(const launch::Validated& run, const PlanOutput& output);
