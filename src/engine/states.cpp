@@ -58,9 +58,9 @@ struct Weight {
     if (whole.type == DType::f32) return cut(whole, first, count).as<float>();
     space.resize(count);
     kernels::load_master(cut(param.view(), first, count), remainder(first, count),
-                {reinterpret_cast<std::byte*>(space.data()),
-                 {1, static_cast<std::int64_t>(count)},
-                 DType::f32});
+                         {reinterpret_cast<std::byte*>(space.data()),
+                          {1, static_cast<std::int64_t>(count)},
+                          DType::f32});
     return space.data();
   }
   void put() const {
