@@ -23,18 +23,24 @@ class HostedLanes {
   using Perform = std::function<void(std::uint32_t step, const Moment& moment)>;
   using Tickets = std::array<std::uint64_t, device::lanes>;  // by lane; 0: none
 
-  HostedLanes(AbortWord& abort, std::string who, Perform perform)
-      : abort_(abort), who_(std::move(who)), perform_(std::move(perform)) {}
+  struct Parts {
+    AbortWord& abort;
+    std::string who;
+    Perform perform;
+    device::Watch watch;  // called while the issuing thread waits
+  };
+  explicit HostedLanes(Parts parts) : parts_(std::move(parts)) {}
 
   void start(device::Lane lane);
 
   /// `step` runs once all `marks` are reached and all `tickets` finished; returns its own ticket.
+  /// Waits while the lane is far behind.
   ///
   /// **Memory** the marks outlive the step, and are recorded again only after it.
   std::uint64_t hand_over(device::Lane lane, std::uint32_t step, const Moment& moment,
                           std::span<const device::Ready* const> marks, const Tickets& tickets);
 
-  /// The caller waits. **Errors** CommError when the run has ended.
+  /// The issuing thread waits. **Errors** CommError when the run has ended.
   void block(device::Lane lane, std::uint64_t ticket) const;
   void block(const Tickets& tickets) const;
   /// The latest ticket of each lane.
@@ -57,9 +63,7 @@ class HostedLanes {
   void serve(Hosted& lane, std::uint32_t step, std::uint64_t ticket);
   static std::size_t at(device::Lane lane) { return static_cast<std::size_t>(lane); }
 
-  AbortWord& abort_;
-  std::string who_;
-  Perform perform_;
+  Parts parts_;
   // Workers look at each other's progress: all end before any of it does.
   struct Workers {
     std::array<Hosted, device::lanes> lanes;

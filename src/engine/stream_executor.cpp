@@ -42,9 +42,9 @@ StreamExecutor::StreamExecutor(Parts parts)
     waits_[wait.step].push_back(wait.on);
     signals_[wait.on] = true;
   }
-  hosted_ = std::make_unique<HostedLanes>(
+  hosted_ = std::make_unique<HostedLanes>(HostedLanes::Parts{
       parts_.abort, "rank " + std::to_string(parts_.rank) + ": ",
-      [this](std::uint32_t s, const Moment& moment) { serve(s, moment); });
+      [this](std::uint32_t s, const Moment& moment) { serve(s, moment); }, parts_.watch});
   for (const plan::Step& step : program.steps) {
     expects(parts_.streams[at(step.lane)] != nullptr || parts_.hosted[at(step.lane)],
             "StreamExecutor: got no stream for lane " + std::string(device::name_of(step.lane)));

@@ -3,11 +3,15 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
+#include <thread>
 #include <vector>
 
 #include "io/temp_folder.hpp"
 #include "support/device_under_test.hpp"
+#include "support/faulty_comm.hpp"
 #include "support/faulty_transfer.hpp"
 #include "support/placed_runs.hpp"
 
@@ -195,5 +199,45 @@ TEST_CASE("a file that fails on a device ends all ranks with the cause") {
                              "the file");
       }
     }
+  }
+}
+
+// With NCCL nobody else would notice a peer that is gone.
+TEST_CASE("the communicator is watched while the host waits for its own lanes") {
+  SHERD_NEEDS_DEVICE();
+  const TempFolder folder{std::filesystem::current_path()};
+  for (const plan::UpdateOn site : {plan::UpdateOn::host, plan::UpdateOn::device}) {
+    std::atomic<bool> stepping{false}, unwatched{false};
+    std::atomic<int> watched{0}, calls{0};
+    const auto until_watched = [&] {
+      if (++calls % 25 != 0) return;
+      const int before = watched;
+      const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+      while (stepping && watched == before && !unwatched) {
+        if (std::chrono::steady_clock::now() > end) unwatched = true;
+        std::this_thread::yield();
+      }
+    };
+    ThreadRun run{.config = on_file(1, site, folder),
+                  .job = [](Rank) { return awkward_job(awkward_gpt2(), 99); }};
+    run.device_library = device_library;
+    run.make_file = [&](Rank, Bytes size) {
+      return std::make_unique<io::RecordFile>(
+          std::make_unique<FaultyTransfer>(std::make_unique<InMemory>(size),
+                                           FaultPlan{.before = until_watched}),
+          "the file");
+    };
+    run.wrap = [&](ThreadRun::Comm comm, const comm::ControlBlock&) {
+      return std::make_unique<support::FaultyComm>(
+          std::move(comm), [](int) {}, [&] { ++watched; });
+    };
+    ThreadRanks ranks(run);
+    rethrow(ranks.run([&](ThreadRank& seat) {
+      stepping = true;
+      while (seat.engine.steps() < 2) seat.engine.step();
+      seat.engine.drain();
+      stepping = false;
+    }));
+    CHECK_FALSE(unwatched);
   }
 }
