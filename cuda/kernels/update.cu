@@ -3,9 +3,9 @@
 #include "sherd/kernels/update.hpp"
 
 #include "cuda/device/queue.hpp"
-#include "cuda/kernels/access.cuh"
 #include "cuda/kernels/run.cuh"
 #include "cuda/kernels/twins.hpp"
+#include "cuda/kernels/update_state.cuh"
 #include "sherd/kernels/update_math.hpp"
 
 namespace sherd::cuda {
@@ -16,6 +16,8 @@ constexpr int blocks_each = 4;  // of a multiprocessor: 64 registers a thread
 
 struct UpdateOperands {
   Operand grad, master, m, v, param;
+  Philox round;
+  std::uint64_t first;
   float beta1, beta2, eps, weight_decay;
   const UpdateScalars* scalars;
 
@@ -25,35 +27,19 @@ struct UpdateOperands {
         m(flat(args.m)),
         v(flat(args.v)),
         param(flat(args.param)),
+        round(args.round),
+        first(args.first),
         beta1(args.beta1),
         beta2(args.beta2),
         eps(args.eps),
         weight_decay(args.weight_decay),
         scalars(args.scalars) {}
+  __device__ bool is_split() const { return master.type == DType::u16; }
 };
-
-/// What every rule's factors share.
-__device__ inline UpdateFactors plain_factors(const UpdateOperands& args, const UpdateScalars& s) {
-  const auto lr = static_cast<double>(s.lr), beta1 = static_cast<double>(args.beta1),
-             beta2 = static_cast<double>(args.beta2);
-  UpdateFactors k;
-  k.gradient = s.factor;
-  k.decay = static_cast<float>(1.0 - lr * static_cast<double>(args.weight_decay));
-  k.step = s.lr;
-  k.beta1 = args.beta1;
-  k.rest1 = static_cast<float>(1.0 - beta1);
-  k.beta2 = args.beta2;
-  k.rest2 = static_cast<float>(1.0 - beta2);
-  k.eps = args.eps;
-  return k;
-}
 
 struct AdamW {
   __device__ static UpdateFactors factors(const UpdateOperands& args, const UpdateScalars& s) {
-    UpdateFactors k = plain_factors(args, s);
-    k.step = static_cast<float>(static_cast<double>(s.lr) / s.bias1);
-    k.inverse_root_bias2 = static_cast<float>(1.0 / ::sqrt(s.bias2));
-    return k;
+    return adamw_factors(args, s);
   }
   __device__ static void element(float& p, float& m, float& v, float g, const UpdateFactors& k) {
     adamw_element(p, m, v, g, k);
@@ -61,7 +47,7 @@ struct AdamW {
 };
 struct Lion {
   __device__ static UpdateFactors factors(const UpdateOperands& args, const UpdateScalars& s) {
-    return plain_factors(args, s);
+    return lion_factors(args, s);
   }
   __device__ static void element(float& p, float& m, float&, float g, const UpdateFactors& k) {
     lion_element(p, m, g, k);
@@ -69,65 +55,133 @@ struct Lion {
 };
 struct Sgd {
   __device__ static UpdateFactors factors(const UpdateOperands& args, const UpdateScalars& s) {
-    UpdateFactors k = plain_factors(args, s);
-    k.decay = args.weight_decay;
-    return k;
+    return sgd_factors(args, s);
   }
   __device__ static void element(float& p, float& m, float&, float g, const UpdateFactors& k) {
     sgd_element(p, m, g, k);
   }
 };
 
-template <class Rule>
-__device__ inline void update_pack(const UpdateOperands& args, std::int64_t index,
-                                   std::int64_t numel, const UpdateFactors& k) {
-  const std::int64_t at = index * pack;
-  const int count = elements_at(index, numel);
-  const bool has_m = args.m.data != nullptr, has_v = args.v.data != nullptr;
-  const Packed grad = fetch<Reuse::none>(args.grad, at, count);
-  const Packed master = fetch<Reuse::none>(args.master, at, count);
-  const Packed first = has_m ? fetch<Reuse::none>(args.m, at, count) : Packed{};
-  const Packed second = has_v ? fetch<Reuse::none>(args.v, at, count) : Packed{};
-  float g[pack], p[pack], m[pack], v[pack];
-  widen(grad, args.grad.type, g);
-  widen(master, DType::f32, p);
-  widen(first, DType::f32, m);
-  widen(second, DType::f32, v);
-#pragma unroll
-  for (int i = 0; i < pack; ++i) Rule::element(p[i], m[i], v[i], g[i], k);
-  put<Reuse::none>(args.master, at, count, narrow(p, DType::f32));
-  if (has_m) put<Reuse::none>(args.m, at, count, narrow(m, DType::f32));
-  if (has_v) put<Reuse::none>(args.v, at, count, narrow(v, DType::f32));
-  if (args.param.data == nullptr) return;
-  put<Reuse::none>(args.param, at, count, narrow(p, args.param.type));
-}
+/// What is the same for every pack of a launch.
+struct Shared {
+  UpdateFactors factors;
+  Philox round;
+  const Block8Maps* maps;
+};
 
-/// Bytes an element: grad + 8 a state array (master, m, v) + param; AdamW with bf16 gradients and
-/// parameters moves 28.
-template <class Rule>
-__global__ void __launch_bounds__(block_threads, blocks_each)
-    update_kernel(UpdateOperands args, std::int64_t numel) {
-  if (args.scalars->skip != 0) return;
-  __shared__ float shared_factors[sizeof(UpdateFactors) / sizeof(float)];
-  auto& k = *reinterpret_cast<UpdateFactors*>(shared_factors);
-  if (threadIdx.x == 0) k = Rule::factors(args, *args.scalars);
-  __syncthreads();
-  const UpdateFactors factors = k;
-  const std::int64_t packs = ceil_div(numel, pack), step = std::int64_t{gridDim.x} * blockDim.x;
-  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += step) {
-    update_pack<Rule>(args, i, numel, factors);
+template <DType type>
+__device__ inline void put_moments(const UpdateOperands& args, std::int64_t at, int count,
+                                   const float (&m)[pack], const float (&v)[pack],
+                                   const Shared& shared) {
+  const bool has_m = args.m.data != nullptr, has_v = args.v.data != nullptr;
+  if constexpr (type == DType::q8) {
+    const Block8Maps& maps = *shared.maps;
+    if (has_m) {
+      put_block(args.m, at, m, [&](float x, float k) { return encode_m(x, k, maps.first); });
+    }
+    if (has_v) {
+      put_block(args.v, at, v, [&](float x, float k) { return encode_v(x, k, maps.second); });
+    }
+  } else if constexpr (type == DType::bf16) {
+    std::uint32_t words[pack];
+    random_words(shared.round, args.first + static_cast<std::uint64_t>(at), words);
+    if (has_m) put<Reuse::none>(args.m, at, count, narrow_by(m, words, 0));
+    if (has_v) put<Reuse::none>(args.v, at, count, narrow_by(v, words, 16));
+  } else {
+    if (has_m) put<Reuse::none>(args.m, at, count, narrow(m, DType::f32));
+    if (has_v) put<Reuse::none>(args.v, at, count, narrow(v, DType::f32));
   }
 }
 
-template <class Rule>
-void run(const UpdateArgs& args, StreamRef stream) {
+__device__ inline void put_master(const UpdateOperands& args, std::int64_t at, int count,
+                                  const float (&p)[pack]) {
+  put<Reuse::none>(args.master, at, count, args.is_split() ? remainders(p) : narrow(p, DType::f32));
+  if (args.param.data == nullptr) return;
+  put<Reuse::none>(args.param, at, count, narrow_stored(p, args.param.type));
+}
+
+template <class Rule, DType type>
+__device__ inline void update_pack(const UpdateOperands& args, std::int64_t index,
+                                   std::int64_t numel, const Shared& shared) {
+  const std::int64_t at = index * pack;
+  const int count = elements_at(index, numel);
+  const Packed grad = fetch<Reuse::none>(args.grad, at, count);
+  const Packed master = fetch<Reuse::none>(args.master, at, count);
+  const Packed stored = args.is_split() ? fetch<Reuse::none>(args.param, at, count) : Packed{};
+  const RawMoment first = fetch_moment<type>(args.m, at, count);
+  const RawMoment second = fetch_moment<type>(args.v, at, count);
+  float g[pack], p[pack], m[pack], v[pack];
+  widen(grad, args.grad.type, g);
+  if (args.is_split()) {
+    join(stored, master, p);
+  } else {
+    widen(master, DType::f32, p);
+  }
+  open_moment<type>(
+      first, [&](std::uint8_t code, float x) { return decode_m(code, x, shared.maps->first); }, m);
+  open_moment<type>(
+      second, [&](std::uint8_t code, float x) { return decode_v(code, x, shared.maps->second); },
+      v);
+#pragma unroll
+  for (int i = 0; i < pack; ++i) Rule::element(p[i], m[i], v[i], g[i], shared.factors);
+  put_master(args, at, count, p);
+  put_moments<type>(args, at, count, m, v, shared);
+}
+
+/// A skipped step: the state stays, and a parameter on its way home is made again.
+__device__ inline void copy_again(const UpdateOperands& args, std::int64_t numel) {
+  if (args.param.data == nullptr || args.is_split()) return;
+  const std::int64_t packs = ceil_div(numel, pack), step = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += step) {
+    const int count = elements_at(i, numel);
+    float p[pack];
+    widen(fetch<Reuse::none>(args.master, i * pack, count), DType::f32, p);
+    put<Reuse::none>(args.param, i * pack, count, narrow_stored(p, args.param.type));
+  }
+}
+
+/// Bytes an element: as kernels::update.hpp says of each format; AdamW with bf16 gradients and
+/// parameters and fp32 state moves 28. Of q8 a warp takes a block, so none of its lanes is idle.
+template <class Rule, DType type>
+__global__ void __launch_bounds__(block_threads, blocks_each)
+    update_kernel(const __grid_constant__ UpdateOperands args, std::int64_t numel,
+                  const __grid_constant__ Block8Maps maps) {
+  if (args.scalars->skip != 0) return copy_again(args, numel);
+  constexpr unsigned map_words = type == DType::q8 ? sizeof(Block8Maps) / sizeof(float) : 1;
+  __shared__ float shared_factors[sizeof(UpdateFactors) / sizeof(float)];
+  __shared__ float shared_maps[map_words];  // each lane looks up other entries
+  auto& k = *reinterpret_cast<UpdateFactors*>(shared_factors);
+  if (threadIdx.x == 0) k = Rule::factors(args, *args.scalars);
+  if constexpr (type == DType::q8) {
+    const auto* from = reinterpret_cast<const float*>(&maps);
+    for (unsigned i = threadIdx.x; i < map_words; i += blockDim.x) shared_maps[i] = from[i];
+  }
+  __syncthreads();
+  const Shared shared{k, moment_rounding(args.round, args.scalars->applied),
+                      reinterpret_cast<const Block8Maps*>(shared_maps)};
+  const std::int64_t packs = ceil_div(numel, pack), step = std::int64_t{gridDim.x} * blockDim.x;
+  for (std::int64_t i = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x; i < packs; i += step) {
+    update_pack<Rule, type>(args, i, numel, shared);
+  }
+}
+
+template <class Rule, DType type>
+void run_as(const UpdateArgs& args, StreamRef stream) {
   const std::int64_t numel = args.master.numel();
   if (numel == 0) return;
   const Launch grid =
       resident(ceil_div(numel, pack), block_threads, stream.queue().multiprocessors, blocks_each);
-  launch(update_kernel<Rule>, grid.blocks, grid.threads, stream_of(stream), UpdateOperands(args),
-         numel);
+  launch(update_kernel<Rule, type>, grid.blocks, grid.threads, stream_of(stream),
+         UpdateOperands(args), numel, Block8Maps{});
   check_launch("optimizer update (launch)");
+}
+
+template <class Rule>
+void run(const UpdateArgs& args, StreamRef stream) {
+  const DType moments = args.m ? args.m.type : DType::f32;
+  if (moments == DType::q8) return run_as<Rule, DType::q8>(args, stream);
+  if (moments == DType::bf16) return run_as<Rule, DType::bf16>(args, stream);
+  run_as<Rule, DType::f32>(args, stream);
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ std::string row(std::string_view tier, std::string_view use,
 std::string closing_table(const ClosingTable& table) {
   const std::string own = "stage " + std::to_string(table.zero_stage);
   std::string text = "memory per rank, " + own + "\n";
-  text += row("tier", "use", {"planned", "measured", "stage 0"});
+  text += row("tier", "use", {"planned", "measured", table.beside});
   for (const TierColumn& tier : tier_columns) {
     for (const BytesColumn& column : bytes_columns) {
       const Bytes planned = table.planned.*tier.member.*column.member;

@@ -81,15 +81,18 @@ void Narrator::ended(const launch::RunSummary& summary) {
   if (run_->output.quiet) return;
   launch::RunConfig whole = run_.asked();
   whole.sharding.zero_stage = 0;
+  whole.memory = {.recompute = whole.memory.recompute};  // nothing is offloaded
+  whole.file_tier = {};
   const launch::Prepared stage0 =
       launch::prepare(launch::resolve(whole, launch::Purpose::plan, run_.devices()), job_, 0);
   MemoryTable measured = event.peak;  // the reserve is declared; what libraries took is seen here
   if (!run_.on_device()) {
-    measured.device.runtime =
-        summary.rss_peak - std::min(summary.rss_peak, summary.plan.memory.arena[0]);
+    const Bytes arenas = measured.device.peak + measured.host.peak;
+    measured.device.runtime = summary.rss_peak - std::min(summary.rss_peak, arenas);
   }
+  const bool moved = measured.host.peak > 0 || measured.file.peak > 0;
   std::cout << closing_table({planned_table(summary.plan), measured, planned_table(stage0.plan),
-                              run_->sharding.zero_stage});
+                              run_->sharding.zero_stage, moved ? "all on device" : "stage 0"});
   std::cout << fmt::format("resident at most {} a rank; parameters {}\n",
                            format_bytes(summary.rss_peak), summary.parameters_hash)
             << std::flush;

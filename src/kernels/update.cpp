@@ -30,7 +30,9 @@ void check_sizes(const char* call, const UpdateArgs& args) {
 }
 
 bool is_moment(const View& view, std::int64_t numel) {
-  const bool whole = view.type == DType::q8 && numel % static_cast<std::int64_t>(q8_elements) == 0;
+  const bool whole = view.type == DType::q8 &&
+                     numel % static_cast<std::int64_t>(q8_elements) == 0 &&
+                     reinterpret_cast<std::uintptr_t>(view.data) % alignof(float) == 0;
   return (view.type == DType::f32 || view.type == DType::bf16 || whole) && holds(view, numel);
 }
 

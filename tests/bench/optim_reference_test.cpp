@@ -27,7 +27,7 @@ Element rounded(const Updated& u) {
   return {.master = narrow(u.master), .m = narrow(u.m), .v = narrow(u.v)};
 }
 
-bfloat16 copy_of(const Element& e) { return to_bfloat16(static_cast<float>(e.master)); }
+bfloat16 copy_of(const Element& e) { return to_stored_bfloat16(static_cast<float>(e.master)); }
 
 }  // namespace
 

@@ -145,6 +145,26 @@ TEST_CASE("equal keys give equal bits on a device wherever states live and updat
   for (const Formats& f : formats) check_placements(f, 4);
 }
 
+TEST_CASE("a skipped step changes nothing on a device wherever states live") {
+  SHERD_NEEDS_DEVICE();
+  const TempFolder folder{std::filesystem::current_path()};
+  launch::RunConfig config = resident(formats[8], 2);
+  config.precision.loss_scale_init = 0x1p24;
+  config.precision.loss_scale_hysteresis = 1;
+  config.batch.steps = 4;
+  const Bits expected = bits_of(config, here());
+  REQUIRE(expected.skipped > 0);
+  for (std::uint64_t draw = 0; draw < 6; ++draw) {
+    const launch::RunConfig other = moved(config, 78 + draw * 1000, folder.path());
+    INFO(text_of(other));
+    const Jitter jitter(draw + 1);
+    const Bits bits = bits_of(other, here());
+    REQUIRE(bits.skipped == expected.skipped);
+    REQUIRE(bits.numbers == expected.numbers);
+    REQUIRE(bits.hash == expected.hash);
+  }
+}
+
 TEST_CASE("the emulated device with its states elsewhere gives the CPU's own bits in fp32") {
   if (!is_emulated()) {
     std::puts("SKIP: a real device multiplies in another order");

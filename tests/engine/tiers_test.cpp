@@ -29,6 +29,28 @@ TEST_CASE("equal keys give equal bits wherever states live and updates run") {
   }
 }
 
+TEST_CASE("a skipped step changes nothing wherever states live") {
+  const TempFolder folder{std::filesystem::current_path()};
+  launch::RunConfig here = resident(formats[8], 2);
+  here.precision.loss_scale_init = 0x1p40;
+  here.precision.loss_scale_hysteresis = 1;
+  here.batch.steps = 4;
+  for (const bool ends_skipped : {true, false}) {
+    if (!ends_skipped) here.precision.loss_scale_init = 0x1p24;
+    const Bits expected = bits_of(here);
+    REQUIRE(expected.skipped > 0);
+    CHECK((expected.skipped == 4) == ends_skipped);
+    for (std::uint64_t draw = 0; draw < 10; ++draw) {
+      const launch::RunConfig config = moved(here, 77 + draw * 1000, folder.path());
+      INFO(text_of(config));
+      const Bits bits = bits_of(config);
+      REQUIRE(bits.skipped == expected.skipped);
+      REQUIRE(bits.numbers == expected.numbers);
+      REQUIRE(bits.hash == expected.hash);
+    }
+  }
+}
+
 TEST_CASE("a split master is the fp32 master, bit for bit") {
   for (const int world : {1, 2}) {
     launch::RunConfig config = resident(formats[2], world);

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "kernels/twin.hpp"
+#include "kernels/update_state.hpp"
 #include "sherd/kernels/reduction.hpp"
 #include "sherd/kernels/update.hpp"
 #include "sherd/optim/control.hpp"
@@ -114,6 +115,49 @@ TEST_CASE("every update on the device gives the CPU's bits, and a skipped one ch
             twin.clear();
           }
         }
+      }
+    }
+  }
+}
+
+TEST_CASE("updates of split masters, bf16 and 8-bit moments give the CPU's bits on the device") {
+  SHERD_NEEDS_DEVICE();
+  Twin twin;
+  using Bytes4k = std::array<std::byte, 4096>;
+  const auto keep = [&](test::Cells& cells) -> Both* {
+    Bytes4k raw{};
+    const View view = cells.view(0, cells.numel());
+    if (view) std::memcpy(raw.data(), view.data, view.bytes());
+    return view ? &twin.bytes_of(raw) : nullptr;
+  };
+  using Update = void (*)(const kernels::UpdateArgs&, StreamRef);
+  constexpr std::array<Update, 3> updates = {kernels::adamw, kernels::lion, kernels::sgd};
+  for (const test::Rule rule : test::rules) {
+    for (const test::Formats& formats : test::all_formats()) {
+      for (const std::uint32_t skip : {0u, 1u}) {
+        const std::int64_t n = formats.moments == DType::q8 ? 1024 : 1021;
+        test::UpdateState state(rule, n, formats);
+        kernels::UpdateScalars numbers = test::scalars_at(7, 1e-2f);
+        numbers.skip = skip;
+        const kernels::UpdateArgs plain = state.args(numbers, 0, n);
+        Both *grad = keep(state.grad), *master = keep(state.master), *m = keep(state.m),
+             *v = keep(state.v), *param = keep(state.param);
+        Both& scalars = twin.bytes_of(numbers);
+        const test::Array before = master->host;
+        twin.run([&](StreamRef s) {
+          kernels::UpdateArgs args = plain;
+          args.grad.data = grad->at(s).data;
+          args.master.data = master->at(s).data;
+          args.m.data = m->at(s).data;
+          if (v != nullptr) args.v.data = v->at(s).data;
+          args.param.data = param->at(s).data;
+          args.scalars = scalars.as<kernels::UpdateScalars>(s);
+          updates[static_cast<std::size_t>(rule)](args, s);
+        });
+        for (Both* each : {master, m, v, param}) CHECK((each == nullptr || twin.same(*each)));
+        CHECK((master->device(twin.stream) == before) == (skip != 0));
+        CHECK(twin.is_sound());
+        twin.clear();
       }
     }
   }

@@ -160,22 +160,25 @@ struct UpdateState {
   }
   static double second(std::int64_t i) { return std::abs(noise(4, 0.1)(i)); }
 
-  /// One update of elements [first, first + count), whole blocks where moments are q8.
+  /// Of elements [first, first + count), whole blocks where moments are q8.
+  [[nodiscard]] kernels::UpdateArgs args(const kernels::UpdateScalars& s, std::int64_t first,
+                                         std::int64_t count) {
+    return {.grad = grad.view(first, count),
+            .master = master.view(first, count),
+            .m = m.view(first, count),
+            .v = v.view(first, count),
+            .param = param.view(first, count),
+            .round = {5, 6},
+            .first = 1000 + static_cast<std::uint64_t>(first),
+            .weight_decay = 0.1f,
+            .scalars = &s};
+  }
   void update(const kernels::UpdateScalars& s, StreamRef stream, std::int64_t first = 0,
               std::int64_t count = -1) {
-    if (count < 0) count = grad.numel();
-    const kernels::UpdateArgs args{.grad = grad.view(first, count),
-                                   .master = master.view(first, count),
-                                   .m = m.view(first, count),
-                                   .v = v.view(first, count),
-                                   .param = param.view(first, count),
-                                   .round = {5, 6},
-                                   .first = 1000 + static_cast<std::uint64_t>(first),
-                                   .weight_decay = 0.1f,
-                                   .scalars = &s};
-    if (rule == Rule::adamw) kernels::adamw(args, stream);
-    if (rule == Rule::lion) kernels::lion(args, stream);
-    if (rule == Rule::sgd) kernels::sgd(args, stream);
+    const kernels::UpdateArgs given = args(s, first, count < 0 ? grad.numel() : count);
+    if (rule == Rule::adamw) kernels::adamw(given, stream);
+    if (rule == Rule::lion) kernels::lion(given, stream);
+    if (rule == Rule::sgd) kernels::sgd(given, stream);
   }
   [[nodiscard]] float weight(std::int64_t i) const {
     if (master.type() == DType::f32) return master.raw<float>(i);

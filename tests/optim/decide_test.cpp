@@ -129,6 +129,17 @@ TEST_CASE("zero gradients are a step like any other") {
   CHECK(control.applied == 1);
 }
 
+TEST_CASE("an update is told how many there were before it, skipped steps not counted") {
+  Control control;
+  const std::uint64_t before[] = {0, 1, 1, 2};
+  for (int step = 0; step < 4; ++step) {
+    const std::int64_t tokens = step == 1 ? 0 : 2;  // skips the second step
+    optim::decide(vote(1, 3, tokens), {.nominal_tokens = 2}, control, stream());
+    CHECK(control.update.applied == before[step]);
+  }
+  CHECK(control.applied == 3);
+}
+
 TEST_CASE("a static scale stays whatever happens") {
   for (const Precision precision : precisions) {
     const optim::PrecisionConfig config{.precision = precision, .loss_scale = 128};

@@ -11,7 +11,7 @@ struct UpdateScalars {
   float factor = 1;  // gradient multiplier: 1 / (tokens · scale) · nominal · clip
   float lr = 0;
   double bias1 = 1, bias2 = 1;  // 1 - beta^(applied + 1)
-  std::uint32_t skip = 0;       // non-zero: nothing may change
+  std::uint32_t skip = 0;       // non-zero: no state changes; a 16-bit copy of it is made again
   std::uint64_t applied = 0;    // updates before this one; keys stochastic rounding
 };
 

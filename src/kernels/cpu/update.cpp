@@ -151,10 +151,12 @@ HWY_EXPORT(load_chunk);
 
 namespace {
 
-/// chunk_of(first, count) over all elements, unless the step is skipped.
+/// chunk_of(first, count) over all elements. A skipped step leaves the state alone and makes the
+/// parameter again: where it is a copy on its way home, what lies there is not the parameter.
 template <class Chunk>
 void run(const UpdateArgs& args, device::Workers& workers, Chunk&& chunk_of) {
-  if (args.scalars->skip == 0) run_chunks(workers, args.master.numel(), chunk, chunk_of);
+  if (args.scalars->skip == 0) return run_chunks(workers, args.master.numel(), chunk, chunk_of);
+  if (args.param && !is_split(args)) store_master(args.master, args.param, {}, workers);
 }
 
 }  // namespace

@@ -89,6 +89,7 @@ inline Vector in_lanes(const float (&table)[8]) {
   for (std::int64_t i = 0; i < std::max<std::int64_t>(wide, 8); ++i) space[i] = table[i % 8];
   return hn::Load(fd, space);
 }
+/// Indices are 0 to 7.
 template <class Index>
 HWY_API Vector look_up(Vector table, Index index) {
   return hn::TableLookupLanes(table, hn::IndicesFromVec(fd, index));
@@ -103,27 +104,26 @@ HWY_NOINLINE inline void encode_vectors(const float* x, float inverse, std::uint
   const hn::RebindToSigned<decltype(fd)> di;
   const hn::RebindToUnsigned<decltype(fd)> du;
   const hn::Rebind<std::uint8_t, decltype(fd)> bytes;
-  const auto log_slope = hn::Set(fd, block8_log_slope), log_base = hn::Set(fd, block8_log_base);
+  const auto magic = hn::Set(fd, block8_magic), log_slope = hn::Set(fd, block8_log_slope),
+             log_base = hn::Set(fd, block8_log_base), least = hn::Set(fd, block8_least);
   for (std::int64_t i = 0; i < block; i += wide) {
     const auto value = hn::LoadU(fd, x + i);
-    const auto u = (moment == Moment::first ? hn::Abs(value) : value) * hn::Set(fd, inverse);
+    const auto scaled = value * hn::Set(fd, inverse);
+    const auto bounded = moment == Moment::first ? hn::Max(scaled, least) : scaled;
+    const auto u = moment == Moment::first ? hn::Abs(bounded) : bounded;
     const auto bits = hn::ConvertTo(fd, hn::BitCast(di, u));
-    const auto rough = hn::ConvertTo(di, hn::MulAdd(bits, log_slope, log_base));
-    const auto guess = hn::Max(rough, hn::Zero(di));
+    const auto rough = hn::Max(hn::MulAdd(bits, log_slope, log_base), magic);
+    const auto guess = hn::And(hn::BitCast(di, rough), hn::Set(di, 7));
     const auto too_high = hn::VecFromMask(di, hn::RebindMask(di, u < look_up(from, guess)));
     const auto piece = guess + too_high;  // a mask is -1
-    const auto place = hn::MulAdd(u, look_up(slope, piece), look_up(base, piece));
-    const auto number = hn::ConvertTo(di, hn::Min(place, look_up(last, piece)));
-    auto code = number;
+    const auto whole = hn::MulAdd(u, look_up(slope, piece), look_up(base, piece));
+    auto rank = hn::Min(whole, look_up(last, piece));
     if constexpr (moment == Moment::first) {
-      const auto sign = hn::ShiftRight<31>(hn::BitCast(di, value));
-      const auto most = hn::Min(number, hn::Set(di, 128) + sign);
-      code = hn::Xor(most, sign) - sign;
+      rank = hn::Or(rank, hn::And(bounded, hn::SignBit(fd)));
     } else {
-      const auto positive = hn::RebindMask(di, value > hn::Zero(fd));
-      code = hn::IfThenElseZero(positive, number - hn::Set(di, 1));
+      rank = hn::IfThenElseZero(value > hn::Zero(fd), rank);
     }
-    hn::StoreU(hn::TruncateTo(bytes, hn::BitCast(du, code)), bytes, codes + i);
+    hn::StoreU(hn::TruncateTo(bytes, hn::BitCast(du, rank + magic)), bytes, codes + i);
   }
 }
 template <Moment moment>

@@ -1,0 +1,44 @@
+// Updates of every format of state by the kernels' own sources, on the host.
+#include <doctest/doctest.h>
+
+#include "kernels/twins.hpp"
+#include "kernels/update_state.hpp"
+#include "support/host_cuda/host_driver.hpp"
+
+namespace sherd {
+
+TEST_CASE("updates of every format give the CPU's bits through several steps, at any element") {
+  test::Streams on;
+  for (const test::Rule rule : test::rules) {
+    for (const test::Formats& formats : test::all_formats()) {
+      const bool blocks = formats.moments == DType::q8;
+      const std::int64_t n = blocks ? 36 * 256 : 9003, first = blocks ? 256 : 3;
+      test::UpdateState device(rule, n, formats), cpu = device;
+      for (int step = 1; step <= 3; ++step) {
+        const kernels::UpdateScalars s = test::scalars_at(step, 1e-2f);
+        const kernels::UpdateArgs args = device.args(s, first, n - first);
+        if (rule == test::Rule::adamw) cuda::adamw(args, on.device);
+        if (rule == test::Rule::lion) cuda::lion(args, on.device);
+        if (rule == test::Rule::sgd) cuda::sgd(args, on.device);
+        cpu.update(s, on.cpu, first, n - first);
+        CHECK(device == cpu);
+      }
+      CHECK(device.guarded());
+    }
+  }
+}
+
+TEST_CASE("an 8-bit block with a broken element is NaN as a whole on both sides") {
+  test::Streams on;
+  test::UpdateState device(test::Rule::sgd, 512, {DType::f32, DType::q8, false});
+  device.grad.set_raw(300, std::numeric_limits<float>::infinity());
+  test::UpdateState cpu = device;
+  const kernels::UpdateScalars s = test::scalars_at(1, 1e-2f);
+  cuda::sgd(device.args(s, 0, 512), on.device);
+  cpu.update(s, on.cpu);
+  CHECK(device.m == cpu.m);
+  CHECK(std::isfinite(device.m.scale(0)));
+  CHECK(std::isnan(device.m.scale(1)));
+}
+
+}  // namespace sherd
