@@ -13,14 +13,14 @@ namespace {
 // Steps handed over and not done: fewer than a worker's queue holds, as nobody watches who waits
 // for that.
 constexpr std::uint64_t most_behind = 512;
-constexpr std::size_t ring_size = most_behind + 1;
+constexpr std::size_t task_slots = most_behind + 1;
 
 }  // namespace
 
 void HostedLanes::start(Lane lane) {
   Hosted& hosted = all_.lanes[at(lane)];
   if (hosted.worker) return;
-  hosted.ring.resize(ring_size);
+  hosted.ring.resize(task_slots);
   hosted.worker = std::make_unique<device::LaneWorker>(
       device::name_of(lane),
       [this, &hosted](std::uint32_t step, std::uint64_t ticket) { serve(hosted, step, ticket); },
@@ -32,7 +32,7 @@ std::uint64_t HostedLanes::hand_over(Lane lane, std::uint32_t step, const Moment
                                      const Tickets& tickets) {
   Hosted& hosted = all_.lanes[at(lane)];
   if (hosted.handed >= most_behind) block(lane, hosted.handed + 1 - most_behind);
-  Task& task = hosted.ring[++hosted.handed % ring_size];
+  Task& task = hosted.ring[++hosted.handed % task_slots];
   task.moment = moment;
   task.marks.assign(marks.begin(), marks.end());
   task.tickets = tickets;
@@ -41,7 +41,7 @@ std::uint64_t HostedLanes::hand_over(Lane lane, std::uint32_t step, const Moment
 }
 
 void HostedLanes::serve(Hosted& lane, std::uint32_t step, std::uint64_t ticket) {
-  const Task& task = lane.ring[ticket % ring_size];
+  const Task& task = lane.ring[ticket % task_slots];
   for (const device::Ready* mark : task.marks) mark->block(parts_.abort);
   for (std::size_t on = 0; on < task.tickets.size(); ++on) {
     if (task.tickets[on] > 0) all_.lanes[on].done.block(task.tickets[on], parts_.abort);
