@@ -43,7 +43,7 @@ TEST_CASE("a child's log says what it held and computed, equal at two stages") {
   for (const bench::ChildRun& run : runs) {
     CHECK(run.step_seconds.size() == 2);
     CHECK(run.losses.size() == 2);
-    CHECK(run.planned > 0);
+    CHECK(run.planned.device > 0);
     CHECK(run.measured == run.planned);
     CHECK(run.seconds_to_first_step > 0);
     CHECK(run.rss_peak > 0);

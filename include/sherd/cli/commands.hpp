@@ -18,11 +18,18 @@ struct PlanOutput {
 int plan(const launch::Validated& run, const PlanOutput& output);
 
 enum class Bench : std::uint8_t { memory, step, comm, optim };
+/// What `sherd bench memory` draws beside its rows; empty for none.
+struct MemoryPictures {
+  std::string largest;         // SVG: the largest model by limits
+  std::string html, timeline;  // one step of the run that the flags say: page, SVG
+  [[nodiscard]] bool of_run() const { return !html.empty() || !timeline.empty(); }
+};
 struct BenchOutput {
   bool quick = false;          // seconds instead of minutes
   bool json = false;           // a line a row, on stdout
   std::string plot;            // SVG file; empty for none
   std::string device = "cpu";  // as of a run
+  MemoryPictures memory{};
 };
 int bench(Bench what, const BenchOutput& output);
 
