@@ -25,8 +25,9 @@ import sys
 import time
 from pathlib import Path
 
-from gpu_check_rows import (LENGTH, LOSS_TOLERANCE, MODELS, bench_rows, compare_group, failed, judged,
-                            junit_row, last_line, read_log, row, sanitizer_row, speed_values, suites_of)
+from gpu_check_rows import (LENGTH, LOSS_TOLERANCE, MODELS, OFFLOADS, bench_rows, compare_group, failed, judged,
+                            junit_row, last_line, offload_row, read_log, room_problem, row, sanitizer_row,
+                            speed_values, suites_of)
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = (0, 1, 2, 3)
@@ -273,6 +274,10 @@ class Check:
             for stage in (0, 3):
                 for recompute in ("none", "block"):
                     self.speed(model, stage, recompute)
+        if self.quick:
+            return self.offload("quick.gpt2-124m.host", "gpt2-124m", OFFLOADS["gpt2-1558m.host"])
+        for name, how in OFFLOADS.items():
+            self.offload(name, "gpt2-1558m", how)
 
     def speed(self, model, stage, recompute):
         name = f"speed{'.quick' if self.quick else ''}.{model}.stage{stage}.{recompute}"
@@ -287,6 +292,50 @@ class Check:
         values = speed_values(model, self.results.head["device"], log[0], log[1])
         self.results.add([row(name, "passed", "", seconds, values)])
 
+    def plan(self, flags):
+        """(plan or None, cause)."""
+        code, text, _ = self.clock.run([self.sherd, "plan", "--json", "--device", self.device.split(":")[0], *flags], 60)
+        start = text.find("{")
+        if code != 0 or start < 0:
+            return None, f"plan: exit code {code}: {last_line(text)}"
+        return json.loads(text[start:]), ""
+
+    def offload(self, what, model, how):
+        """Trains with states elsewhere, and with all of them on the device where that has room."""
+        name, began = f"offload.{what}", time.monotonic()
+        network, places, fractions = how
+        if self.results.done(name):
+            return
+        flags = ["--model", model, "--precision", "bf16", "--clip-grad-norm", "1", "--ranks", 1, *network]
+        resident, cause = self.plan(flags)
+        if resident is None:
+            return self.results.add([failed(name, cause)])
+        for fraction in fractions:
+            there = [*flags, *places, "--offload-fraction", fraction]
+            plan, cause = self.plan(there)
+            problem = cause or room_problem(plan, self.device_memory(), 0)
+            if not problem:
+                break
+        problem = problem or room_problem(plan, 0, free_host_memory())
+        if plan is None:
+            return self.results.add([failed(name, cause)])
+        if problem:
+            return self.results.add([row(name, "skipped", problem)])
+        runs = [there] if room_problem(resident, self.device_memory(), free_host_memory()) else [there, flags]
+        logs = []
+        for run in runs:
+            log, cause, _ = self.train(self.device, [*run, "--data", self.tokens(), "--steps", 4], 400)
+            if log is None:
+                return self.results.add([failed(name, cause, time.monotonic() - began)])
+            logs.append(log)
+        self.results.add([offload_row(name, logs[0], logs[1] if len(logs) > 1 else None, time.monotonic() - began,
+                                      fraction)])
+
+    def device_memory(self):
+        """Bytes of the card, a part left to others; 0: unknown."""
+        told = re.fullmatch(r"(\d+) MiB", self.results.head["device_memory"])
+        return int(int(told.group(1)) * 0.98) << 20 if told else 0
+
     def tokens(self):
         """Random GPT-2 tokens as a .npy file: speed does not depend on what they say."""
         path, count = self.scratch / "tokens.npy", 1 << 21
@@ -297,6 +346,15 @@ class Check:
             body = array.array("H", (draw.randrange(50257) for _ in range(count)))
             path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(words)) + words.encode() + body.tobytes())
         return path
+
+
+def free_host_memory():
+    """Bytes that may be pinned, a part left to others; 0: unknown."""
+    try:
+        found = re.search(r"^MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    except OSError:
+        return 0
+    return int(int(found.group(1)) * 0.95) << 10 if found else 0
 
 
 def sanitizer():

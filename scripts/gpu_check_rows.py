@@ -15,6 +15,17 @@ GROWTH_LIMIT = 1 << 20
 PEAK_FLOPS = 989.4e12
 MODELS = {"gpt2-124m": (12, 768, 64), "gpt2-774m": (36, 1280, 32), "gpt2-1558m": (48, 1600, 16)}
 LENGTH = 1024
+# What does not fit on a card whole: flags of the network and its batch (at least 64k tokens a step in the first two)
+# and of where states live, and the fractions of them that may be tried, the smallest first.
+HOST = ["--offload-optimizer", "host"]
+SEVEN = ["--seq-len", LENGTH, "--layers", 32, "--width", 4096, "--heads", 32, "--grad-dtype", "bf16", "--recompute", "block"]
+THIRTY = ["--seq-len", LENGTH, "--layers", 52, "--width", 7168, "--heads", 56, "--grad-dtype", "bf16", "--recompute",
+          "block", "--master", "split", "--moments", "int8"]
+OFFLOADS = {
+    "gpt2-1558m.host": (["--seq-len", LENGTH, "--micro-batch", 16, "--grad-accum", 4], HOST, (1,)),
+    "7b.host": ([*SEVEN, "--micro-batch", 8, "--grad-accum", 8], HOST, (1,)),
+    "32b.split": ([*THIRTY, "--micro-batch", 4, "--grad-accum", 4], HOST, tuple(p / 100 for p in range(50, 101, 5))),
+}
 
 
 def row(name, status, detail="", seconds=0.0, values=None):
@@ -183,3 +194,28 @@ def speed_values(model, device, start, steps):
             "formula": "6 N + 12 layers width length", "peak_flops": PEAK_FLOPS if known else None,
             "mfu": rate * per_token / PEAK_FLOPS if known else None,
             "device_peak_bytes": start["plan"]["device"]["peak"], "steps": len(steps)}
+
+
+def room_problem(plan, device, host):
+    """Why a planned run has no room; empty if it has, or if nobody knows how much there is."""
+    needs = (("device", plan["need"], device), ("host", plan["plan"]["host"]["peak"], host))
+    short = [f"{what} memory: needs {need >> 20} MiB, has {has >> 20}" for what, need, has in needs if has and need > has]
+    return "; ".join(short)
+
+
+def offload_row(name, offloaded, resident, seconds, fraction):
+    """Speed of a run whose states are elsewhere; beside the resident run, where that has room: equal bits, and how
+    much longer a step takes."""
+    start, steps, end = offloaded
+    rate = lambda log: statistics.median(step["tokens_per_second"] for step in log[1][1:])
+    wrong = different_bytes(start["plan"], end["peak"])
+    values = {"tokens_per_second": rate(offloaded), "parameters": start["parameters"], "offload_fraction": fraction,
+              "device_peak_bytes": start["plan"]["device"]["peak"], "host_peak_bytes": start["plan"]["host"]["peak"],
+              "losses": [step["loss"] for step in steps], "steps": len(steps)}
+    if resident is not None:
+        values["resident_tokens_per_second"] = rate(resident)
+        values["step_of_resident"] = rate(resident) / rate(offloaded)
+        for key, ours, theirs in (("parameters_hash", end, resident[2]), ("numerics_key", start, resident[0])):
+            if ours[key] != theirs[key]:
+                wrong.append(f"{key} {ours[key]}, resident {theirs[key]}")
+    return judged(name, not wrong, "; ".join(wrong[:4]), seconds, values)

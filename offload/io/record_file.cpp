@@ -9,13 +9,15 @@
 #include "sherd/base/errors.hpp"
 
 namespace sherd::io {
-namespace {
 
+/// What is known of a record without its file.
 struct LastWrite {
   Bytes payload = 0;
   std::uint64_t generation = 0;
   std::uint32_t checksum = 0;
 };
+
+namespace {
 
 /// Sums each part when it passes, so that this costs no time of its own; a record's checksum is the
 /// sum of those sums. The header of a write is made when its part, the last one, goes.

@@ -17,8 +17,12 @@ using memory::Tier;
 constexpr std::int64_t deepest = 1024;      // layers a run may have
 constexpr double state_bytes = 2 + 4 + 12;  // bf16 parameter, fp32 gradient, AdamW
 
-bool within(const ByTier& need, const ByTier& limits) {
-  return need.device <= limits.device && need.host <= limits.host && need.file <= limits.file;
+// Tiers beyond their limit; what is 0 is not stated: a resident run feeds through the host too.
+std::int64_t exceeded(const ByTier& need, const ByTier& limits) {
+  std::int64_t count = 0;
+  for (Bytes ByTier::*tier : {&ByTier::device, &ByTier::host, &ByTier::file})
+    count += limits.*tier > 0 && need.*tier > limits.*tier ? 1 : 0;
+  return count;
 }
 
 // States alone are beyond everything there is: no need to plan.
@@ -46,7 +50,8 @@ class Needs {
     std::int64_t fits = 0, too_many = deepest + 1;
     while (too_many - fits > 1) {
       const std::int64_t layers = (fits + too_many) / 2;
-      const bool good = !hopeless(gpt2_of(layers), limits, placing_) && within(at(layers), limits);
+      const bool good =
+          !hopeless(gpt2_of(layers), limits, placing_) && exceeded(at(layers), limits) == 0;
       (good ? fits : too_many) = layers;
     }
     if (fits > 0) {
@@ -116,7 +121,7 @@ ByTier need_of(const model::Gpt2Config& network, const Placing& placing) {
 
 std::vector<LargestModel> largest_models(bool quick, const Say& say) {
   const std::vector<Bytes> devices =
-      quick ? std::vector<Bytes>{2, 24} : std::vector<Bytes>{2, 8, 24, 80};
+      quick ? std::vector<Bytes>{4, 24} : std::vector<Bytes>{4, 8, 24, 80};
   const std::vector<Bytes> hosts = quick ? std::vector<Bytes>{32} : std::vector<Bytes>{32, 256};
   const Bytes file = (quick ? 128 : 1024) * gib;
   std::vector<LargestModel> all;
@@ -138,12 +143,10 @@ std::vector<LargestModel> largest_models(bool quick, const Say& say) {
 
 Row row_of(const LargestModel& one) {
   double full = 0;  // of the tier that has least left
-  std::int64_t wrong = 0;
   for (Bytes ByTier::*tier : {&ByTier::device, &ByTier::host, &ByTier::file}) {
     const auto need = static_cast<double>(one.need.*tier),
                limit = static_cast<double>(one.limits.*tier);
     if (limit > 0) full = std::max(full, need / limit);
-    wrong += need > limit ? 1 : 0;
   }
   const double need = static_cast<double>(one.need.device) * one.placing.ranks +
                       static_cast<double>(one.need.host + one.need.file);
@@ -154,7 +157,7 @@ Row row_of(const LargestModel& one) {
           .work = need,
           .bound_name = "as if the fullest tier were full",
           .bound = full > 0 ? need / full / seconds : 0,
-          .wrong = wrong,
+          .wrong = exceeded(one.need, one.limits),
           .extra = {{"parameters", one.parameters},
                     {"layers", one.network.layers},
                     {"width", one.parameters > 0 ? one.network.width : 0}}};

@@ -89,7 +89,8 @@ std::vector<int> stages_of(int ranks) {
 
 // Quick: every placement on one rank and split over two, every stage where all is resident.
 bool runs(const RunShape& shape, bool resident, bool quick) {
-  if (shape.model != "gpt2-tiny") return !quick && shape.ranks == 1;
+  if (shape.model != "gpt2-tiny")
+    return !quick && shape.ranks == 1 && shape.precision == optim::Precision::bf16;
   if (!quick) return shape.ranks <= 4;
   return shape.ranks == 1 || (shape.ranks == 2 && (resident || shape.zero_stage == 3));
 }

@@ -7,7 +7,9 @@
 #include <thread>
 
 #include "cli/bench_device.hpp"
+#include "cli/bench_io.hpp"
 #include "cli/bench_memory.hpp"
+#include "cli/own_folder.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/log.hpp"
 #include "sherd/bench/comm.hpp"
@@ -29,26 +31,6 @@ std::vector<std::string> own_environment() {
   for (char** at = environ; *at != nullptr; ++at) all.emplace_back(*at);
   return all;
 }
-
-/// A folder of our own that goes when we do.
-class Scratch {
- public:
-  Scratch() : path_(std::filesystem::temp_directory_path() / "sherd-bench-XXXXXX") {
-    std::string name = path_.string();
-    if (mkdtemp(name.data()) == nullptr) throw Error("bench: cannot make a folder like " + name);
-    path_ = name;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
-  [[nodiscard]] const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 double load() {
   double average = 0;
@@ -132,8 +114,11 @@ int bench(Bench what, const BenchOutput& output) {
   if (what == Bench::optim) {
     rows = devices ? device_optim(devices->open(), options) : sherd::bench::optim(options);
     drawing = draw(rows, "sherd bench optim: part of memory bandwidth");
+  } else if (what == Bench::io) {
+    rows = io_rows(output, options);
+    drawing = draw(rows, "sherd bench io: part of the disk's own direct rate");
   } else {
-    const Scratch scratch;
+    const OwnFolder scratch(std::filesystem::temp_directory_path());
     const sherd::bench::Children children{"/proc/self/exe", own_environment(), scratch.path()};
     if (what == Bench::step) {
       rows = devices ? device_step(devices->open(), options, children, devices->name(), say)

@@ -50,10 +50,10 @@ std::optional<BenchDevices> bench_devices(Bench what, const std::string& device)
   if (!problem.empty()) throw ConfigError({problem});
   const launch::DeviceChoice choice = *launch::parse_device(device);
   if (choice.kind == DeviceKind::cpu) return std::nullopt;
-  if (what == Bench::memory) {
+  if (what == Bench::memory || what == Bench::io) {
     if (!choice.kind) return std::nullopt;
-    throw ConfigError(
-        {"--device: bench memory has no rows of a device; step, optim and comm have"});
+    throw ConfigError({std::string("--device: bench ") + (what == Bench::io ? "io" : "memory") +
+                       " has no rows of a device; step, optim and comm have"});
   }
   if (found.count == 0) {
     log::info("measuring the CPU: " + found.why_none);

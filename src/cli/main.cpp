@@ -12,11 +12,11 @@
 namespace sherd::cli {
 namespace {
 
-const std::vector<std::string> bench_names = {"memory", "step", "comm", "optim"};
+const std::vector<std::string> bench_names = {"memory", "step", "comm", "optim", "io"};
 
 std::string bench_problem(const std::string& name) {
   if (std::find(bench_names.begin(), bench_names.end(), name) != bench_names.end()) return {};
-  return "got '" + name + "', need one of memory, step, comm, optim" +
+  return "got '" + name + "', need one of memory, step, comm, optim, io" +
          did_you_mean(name, bench_names);
 }
 
@@ -39,7 +39,13 @@ struct CommandLine {
     add_run_options(*plan, plan_config, {.zoo = true, .purpose = launch::Purpose::plan});
     plan->add_flag("--json", plan_output.json, "machine-readable, on stdout");
     plan->add_flag("--print-program", plan_output.print_program, "list every step of the program");
-    bench->add_option("what", bench_name, "memory, step, comm or optim")
+    plan->add_option("--machine", plan_output.machine, "its rates and memory: cpu, h200 or a file")
+        ->type_name("NAME|FILE");
+    plan->add_flag("--search", plan_output.search,
+                   "rank configurations, the fastest that fits first");
+    plan->add_flag("--change-numerics", plan_output.change_numerics,
+                   "with --search: other micro-batches too, which change the result's bits");
+    bench->add_option("what", bench_name, "memory, step, comm, optim or io")
         ->required()
         ->check(CLI::Validator(bench_problem, ""));
     bench->add_flag("--quick", bench_output.quick, "seconds instead of minutes");
@@ -49,6 +55,10 @@ struct CommandLine {
     bench->add_option("--device", bench_output.device, "what is measured; auto: a GPU if one works")
         ->type_name("auto|cpu|cuda[:INDEX]")
         ->capture_default_str();
+    bench->add_option("--offload-dir", bench_output.offload_dir, "where io keeps its files")
+        ->type_name("FOLDER");
+    bench->add_flag("--offload-dir-any", bench_output.offload_dir_any,
+                    "let it be memory or a network's file system");
     bench->footer("\nExample: sherd bench step --device cuda --quick");
     memory = add_bench_memory(*bench, bench_output, drawn_config);
   }

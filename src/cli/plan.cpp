@@ -2,19 +2,40 @@
 
 #include <iostream>
 
+#include "cli/plan_search.hpp"
 #include "cli/plan_text.hpp"
+#include "sherd/base/errors.hpp"
 #include "sherd/base/log.hpp"
 #include "sherd/cli/commands.hpp"
 
 namespace sherd::cli {
 
+namespace {
+
+int search(const launch::Validated& run, const launch::Job& job, const plan::Machine& machine,
+           const PlanOutput& output) {
+  launch::SearchOptions options = own_search(run, machine);
+  options.may_change_numerics = output.change_numerics;
+  const launch::SearchResult result = launch::search(run, job, options);
+  std::cout << (output.json ? search_json(result, options) + "\n" : search_text(result, options))
+            << std::flush;
+  if (result.any_fits()) return 0;
+  throw CapacityError("none of the configurations that were planned fits what is allowed");
+}
+
+}  // namespace
+
 int plan(const launch::Validated& run, const PlanOutput& output) {
+  if (output.change_numerics && !output.search)
+    throw ConfigError({"--change-numerics: needs --search"});
   const launch::Job job = launch::zoo_job(run);
+  const plan::Machine machine = machine_given(output.machine, run);
+  if (output.search) return search(run, job, machine, output);
   const launch::Prepared prepared = launch::prepare(run, job, 0);
   if (output.json) {
-    std::cout << plan_json(run, job, prepared) << std::endl;
+    std::cout << plan_json(run, job, prepared, machine) << std::endl;
   } else {
-    std::cout << plan_text(run, job, prepared);
+    std::cout << plan_text(run, job, prepared, machine);
   }
   if (output.print_program) {
     std::cout << plan::listing(prepared.plan.train);

@@ -26,7 +26,8 @@ std::string table(const MemoryTable& planned) {
 std::string formula(const plan::Setup& setup) {
   const plan::Formats& f = setup.formats;
   return fmt::format(
-      "state formula: p {} + g {} + o {:.4g} bytes a parameter, Ψ {} padded parameters ({} unpadded), "
+      "state formula: p {} + g {} + o {:.4g} bytes a parameter, Ψ {} padded parameters ({} "
+      "unpadded), "
       "N {}\n",
       f.param_bytes(), f.grad_bytes(), f.optimizer_bytes(), setup.layout.padded(),
       setup.model.parameters(), setup.world());
@@ -52,11 +53,10 @@ std::string against_lower_stage(const launch::Validated& run, const launch::Job&
 }  // namespace
 
 std::string plan_text(const launch::Validated& run, const launch::Job& job,
-                      const launch::Prepared& prepared) {
+                      const launch::Prepared& prepared, const plan::Machine& machine) {
   const plan::Plan& plan = prepared.plan;
   const plan::ByUse persistent = plan::persistent_bytes(plan.train.program);
   const plan::Wire wire = plan::wire_bytes(plan.train.program, plan.setup.world());
-  const plan::Machine machine = plan::machine_of(plan.setup.model.target);
   const plan::Estimate estimate = plan::simulate(plan, machine);
   std::string text = fmt::format(
       "stage {}, {} rank{}, {} bucket{}, {} steps in the program, {} waits\n",
@@ -84,11 +84,11 @@ std::string plan_text(const launch::Validated& run, const launch::Job& job,
 }
 
 std::string plan_json(const launch::Validated& run, const launch::Job& job,
-                      const launch::Prepared& prepared) {
+                      const launch::Prepared& prepared, const plan::Machine& machine) {
   const plan::Plan& plan = prepared.plan;
   const plan::ByUse persistent = plan::persistent_bytes(plan.train.program);
   const plan::Wire wire = plan::wire_bytes(plan.train.program, plan.setup.world());
-  const plan::Estimate estimate = plan::simulate(plan, plan::machine_of(plan.setup.model.target));
+  const plan::Estimate estimate = plan::simulate(plan, machine);
   const std::string key =
       launch::numerics_key(prepared, *launch::first_weights(run, job, plan.setup.model));
   return fmt::format(

@@ -8,6 +8,8 @@
 #include <sstream>
 
 #include "cli/narrator.hpp"
+#include "cli/own_arguments.hpp"
+#include "cli/plan_search.hpp"
 #include "cli/plan_text.hpp"
 #include "cli/resolved.hpp"
 #include "cli/trace_file.hpp"
@@ -19,13 +21,6 @@
 
 namespace sherd::cli {
 namespace {
-
-std::vector<std::string> own_arguments() {
-  std::ifstream file("/proc/self/cmdline", std::ios::binary);
-  std::vector<std::string> arguments;
-  for (std::string one; std::getline(file, one, '\0');) arguments.push_back(one);
-  return arguments;
-}
 
 std::vector<std::string> own_environment() {
   std::vector<std::string> all;
@@ -77,14 +72,45 @@ int be_rank(const launch::Validated& run, const std::function<launch::Job()>& ma
   }
 }
 
-int supervise(const launch::Validated& run) {
+// Ranks are given what --fit chose as flags, so that it is chosen once.
+int supervise(const launch::Validated& run, const std::string& chosen) {
   launch::SupervisorConfig config;
   config.world = run->ranks.ranks;
   config.program.arguments = own_arguments();
+  std::istringstream flags(chosen);
+  for (std::string word; flags >> word;) config.program.arguments.push_back(word);
   config.program.environment = own_environment();
   const launch::RunEnd end = launch::Supervisor(std::move(config)).run();
   if (!end.cause.empty()) log::error(end.cause);
   return end.exit_code;
+}
+
+// The fastest that fits, if any does; its flags go to `chosen`.
+launch::Validated fitted_run(const launch::Validated& run, const launch::Job& job,
+                             std::string& chosen) {
+  const std::optional<launch::Candidate> best = fitted(run, job);
+  if (!best) return run;
+  chosen = best->flags;
+  log::info("--fit: " + (chosen.empty() ? "as asked" : chosen));
+  const bool dry = run->output.dry_run;
+  return launch::resolve(best->config, dry ? launch::Purpose::plan : launch::Purpose::train,
+                         run.devices());
+}
+
+// False for a dry run, which ends with its plan. What is wrong must show before a rank starts and
+// a log is truncated.
+bool ready(const launch::Validated& run, const launch::Job& job,
+           std::optional<io::OffloadFolder>& folder) {
+  const launch::Prepared prepared = launch::prepare(run, job, 0);
+  (void)launch::first_weights(run, job, prepared.plan.setup.model);
+  if (run->output.dry_run) {
+    std::cout << plan_text(run, job, prepared, machine_given({}, run)) << std::flush;
+    return false;
+  }
+  if (prepared.plan.need(memory::Tier::file) > 0) folder.emplace(run->file_tier);
+  launch::require_fit(run, job, prepared.plan, launch::limits_of(run));
+  if (job.check_data) job.check_data();
+  return true;
 }
 
 }  // namespace
@@ -98,21 +124,14 @@ int train(const launch::Validated& run, const std::function<launch::Job()>& make
                          "', which no supervisor of this version wrote; unset it"});
     return be_rank(run, make_job, *seat);
   }
+  std::string chosen;
   std::optional<io::OffloadFolder> folder;  // held while the ranks run
   {
     const launch::Job job = make_job();
-    const launch::Prepared prepared = launch::prepare(run, job, 0);
-    // Weights that do not fit the network must show before a rank starts and a log is truncated.
-    (void)launch::first_weights(run, job, prepared.plan.setup.model);
-    if (run->output.dry_run) {
-      std::cout << plan_text(run, job, prepared) << std::flush;
-      return 0;
-    }
-    if (prepared.plan.need(memory::Tier::file) > 0) folder.emplace(run->file_tier);
-    launch::require_fit(run, job, prepared.plan, launch::limits_of(run));
-    if (job.check_data) job.check_data();
+    const launch::Validated own = run->memory.fit ? fitted_run(run, job, chosen) : run;
+    if (!ready(own, job, folder)) return 0;
   }
-  return supervise(run);
+  return supervise(run, chosen);
 }
 
 int train(const launch::RunConfig& config,

@@ -31,10 +31,12 @@ void Progress::finish(std::uint64_t ticket) noexcept {
   futex_wake_all(tick_);
 }
 
-void Progress::block(std::uint64_t ticket, const AbortWord& abort) const {
+void Progress::block(std::uint64_t ticket, const AbortWord& abort,
+                     const std::function<void()>& watch) const {
   const auto until = Clock::now() + spin;
   while (done() < ticket) {
     if (Clock::now() < until) continue;
+    if (watch) watch();  // first: whoever watches ends its own work when the run has ended
     abort.poll();
     const std::uint32_t seen = tick_.load(std::memory_order_acquire);
     if (done() >= ticket) return;

@@ -18,7 +18,11 @@ Runner::Runner(const Parts& parts)
       world_(parts.engine.plan.setup.world()),
       rank_(parts.engine.plan.setup.rank),
       trains_(parts.scheduled.program.name == "train") {
-  for (const Step& step : parts_.scheduled.program.steps) bound_.push_back(bind(step));
+  for (const Step& step : parts_.scheduled.program.steps) {
+    const bool transfers = step.verb == Verb::fetch || step.verb == Verb::evict;
+    transfers_.push_back(transfers ? bind_transfer(step) : Transfer{});
+    bound_.push_back(transfers ? nullptr : std::make_unique<Bound>(bind(step)));
+  }
   if (parts.device == nullptr) return;
   fed_.emplace(*parts.device);
   verdict_.emplace(*parts.device);
@@ -52,7 +56,6 @@ Runner::Bound Runner::bind(const Step& step) const {
                    bound.full.type};
   }
   if (step.verb == Verb::update) bind_segments(step, bound);
-  if (step.verb == Verb::fetch || step.verb == Verb::evict) bind_transfer(step, bound);
   return bound;
 }
 
@@ -180,29 +183,29 @@ void Runner::bind_param(const Step& step, const Access& access, Bound& bound) co
 }
 
 // A record's staging holds its header before and its padding behind the payload.
-void Runner::bind_transfer(const Step& step, Bound& bound) const {
+Runner::Transfer Runner::bind_transfer(const Step& step) const {
   const plan::Program& program = parts_.scheduled.program;
   const auto bytes = [&](const Access& access) {
     const auto tier = static_cast<std::size_t>(program.at(access.buffer).tier);
     const Bytes at = parts_.scheduled.at[plan::index_of(access.buffer)].offset + access.first;
     return parts_.engine.arenas[tier].subspan(at, access.size);
   };
-  std::optional<Access> staged, on_file;
-  for (const Access& access : step.accesses) {
+  Transfer transfer;
+  for (Access access : step.accesses) {
     if (access.role == Role::frame) continue;
-    if (program.at(access.buffer).tier == plan::Tier::file)
-      on_file = access;
-    else
-      (access.role == Role::from ? bound.from : bound.to) = bytes(*(staged = access));
+    const plan::Buffer& buffer = program.at(access.buffer);
+    if (buffer.tier == plan::Tier::file) {
+      transfer.payload = bytes_of(buffer.type, step.range.count);
+      transfer.offset = parts_.scheduled.at[plan::index_of(access.buffer)].offset + access.first;
+      continue;
+    }
+    if (step.lane == plan::Lane::disk) {  // the staging buffer is the record
+      access.first = 0;
+      access.size = buffer.size;
+    }
+    (access.role == Role::from ? transfer.from : transfer.to) = bytes(access);
   }
-  if (!on_file) return;
-  const plan::Buffer& buffer = program.at(on_file->buffer);
-  bound.payload = bytes_of(buffer.type, step.range.count);
-  bound.offset = parts_.scheduled.at[plan::index_of(on_file->buffer)].offset + on_file->first;
-  bound.label = fmt::format("{} tile {}", buffer.name, step.tile);
-  staged->first = 0;  // the staging buffer is the record
-  staged->size = io::record_bytes(bound.payload);
-  bound.record = bytes(*staged);
+  return transfer;
 }
 
 // An update tile by parameters, because weight decay changes between them. Padding stays zero

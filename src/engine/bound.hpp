@@ -26,10 +26,13 @@ struct Runner::Bound {
   optim::EvalReport* report = nullptr;
   View vote_local, vote_global;              // as words; of the declared part
   std::vector<kernels::UpdateArgs> updates;  // a tile by parameters
-  std::span<std::byte> from, to;             // of a copy in memory
-  std::span<std::byte> record;               // of one to or from the file: what is staged
-  Bytes offset = 0, payload = 0;             // in the file; of the record
   std::string label;
+};
+
+/// A copy between tiers; most steps of a program whose state is in files are these, so it is small.
+struct Runner::Transfer {
+  std::span<std::byte> from, to;  // in memory; of a record the one is what is staged
+  Bytes offset = 0, payload = 0;  // of the record, in the file
 };
 
 }  // namespace sherd::engine

@@ -81,9 +81,14 @@ struct Engine::State {
           parts.lanes);
     }
     StreamExecutor::Parts on{scheduled, visitor, ledger, parts.abort, *parts.device};
-    on.streams[static_cast<std::size_t>(plan::Lane::compute)] = &compute();
-    if (parts.comm.world() > 1) on.streams[static_cast<std::size_t>(plan::Lane::net)] = &net();
-    on.net_meets_on_host = parts.meets_on_host && parts.comm.world() > 1;
+    on.hosted[at(plan::Lane::net)] = parts.meets_on_host;
+    on.hosted[at(plan::Lane::host)] = on.hosted[at(plan::Lane::disk)] = true;
+    const Streams all = streams();
+    on.streams[at(plan::Lane::compute)] = all[at(plan::Lane::compute)];
+    for (const plan::Step& step : scheduled.program.steps) {
+      const bool none = step.lane == plan::Lane::host || step.lane == plan::Lane::disk;
+      if (!none) on.streams[at(step.lane)] = all[at(step.lane)];
+    }
     on.replay = parts.replay;
     on.watch = watch;
     on.trace = parts.trace;

@@ -1,6 +1,11 @@
 #include "engine/runner.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
 #include <cstring>
+#include <string_view>
 
 #include "engine/bound.hpp"
 #include "sherd/base/errors.hpp"
@@ -28,7 +33,8 @@ std::uint64_t Runner::leaf(const Moment& moment) const {
 
 void Runner::visit(std::uint32_t index, const Moment& moment) {
   const Step& step = parts_.scheduled.program.steps[index];
-  Bound& bound = bound_[index];
+  if (!bound_[index]) return transfer(step, transfers_[index]);
+  Bound& bound = *bound_[index];
   switch (step.verb) {
     case Verb::feed:
       return feed(step, bound, moment);
@@ -52,7 +58,7 @@ void Runner::visit(std::uint32_t index, const Moment& moment) {
       return update(step, bound);
     case Verb::fetch:
     case Verb::evict:
-      return transfer(step, bound);
+      return;
   }
 }
 
@@ -60,7 +66,7 @@ void Runner::prepare(std::uint32_t index, const Moment& moment) {
   const Step& step = parts_.scheduled.program.steps[index];
   if (step.verb != Verb::feed) return;
   fed_->block(parts_.engine.abort, parts_.watch);  // the device has taken what was there
-  Bound& bound = bound_[index];
+  Bound& bound = *bound_[index];
   if (step.subject == 0) {
     fill({bound.inputs_host, bound.labels_host}, moment);
   } else {
@@ -225,13 +231,19 @@ void Runner::update(const Step& step, Bound& bound) {
   }
 }
 
-void Runner::transfer(const Step& step, Bound& bound) {
-  if (step.lane != plan::Lane::disk) return device::copy(bound.to, bound.from, stream(step.lane));
+void Runner::transfer(const Step& step, const Transfer& what) {
+  if (step.lane != plan::Lane::disk) return device::copy(what.to, what.from, stream(step.lane));
+  const bool fetch = step.verb == Verb::fetch;
+  const plan::Access& on_file = fetch ? step.accesses.front() : step.accesses.back();
+  std::array<char, 96> text{};
+  const auto label = fmt::format_to_n(text.data(), text.size(), "{} tile {}",
+                                      parts_.scheduled.program.at(on_file.buffer).name, step.tile);
+  const std::string_view name(text.data(), std::min(label.size, text.size()));
   io::RecordFile& file = *parts_.engine.file;
-  if (step.verb == Verb::fetch) {
-    file.read(bound.offset, bound.record, bound.payload, bound.label);
+  if (fetch) {
+    file.read(what.offset, what.to, what.payload, name);
   } else {
-    file.write(bound.offset, bound.record, bound.payload, bound.label);
+    file.write(what.offset, what.from, what.payload, name);
   }
 }
 

@@ -37,7 +37,8 @@ class Runner final : public Visitor {
   optim::Fed fed;
 
  private:
-  struct Bound;  // the accesses of a step as arguments
+  struct Bound;     // the accesses of a step as arguments
+  struct Transfer;  // those of a fetch or an evict
   Bound bind(const plan::Step& step) const;
   [[nodiscard]] View view(const plan::Access& access, Shape shape) const;
   [[nodiscard]] View flat(const plan::Access& access) const;
@@ -46,7 +47,7 @@ class Runner final : public Visitor {
   void bind_mirror(const plan::Access& access, Bound& bound) const;
   void bind_block(const plan::Step& step, Bound& bound) const;
   void bind_param(const plan::Step& step, const plan::Access& access, Bound& bound) const;
-  void bind_transfer(const plan::Step& step, Bound& bound) const;
+  [[nodiscard]] Transfer bind_transfer(const plan::Step& step) const;
   void bind_segments(const plan::Step& step, Bound& bound) const;
 
   [[nodiscard]] std::uint64_t leaf(const Moment& moment) const;
@@ -64,7 +65,7 @@ class Runner final : public Visitor {
   void vote(Bound& bound);
   void decide(const plan::Step& step, Bound& bound);
   void update(const plan::Step& step, Bound& bound);
-  void transfer(const plan::Step& step, Bound& bound);
+  void transfer(const plan::Step& step, const Transfer& transfer);
   [[nodiscard]] device::Stream& stream(plan::Lane lane) const {
     return *parts_.streams[static_cast<std::size_t>(lane)];
   }
@@ -75,7 +76,8 @@ class Runner final : public Visitor {
   int world_;
   Rank rank_;
   bool trains_;
-  std::vector<Bound> bound_;
+  std::vector<std::unique_ptr<Bound>> bound_;   // by step; null: a transfer
+  std::vector<Transfer> transfers_;             // by step
   std::optional<device::Ready> fed_, verdict_;  // pinned memory was read, was written
 };
 

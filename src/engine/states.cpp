@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
-#include <cstdlib>
-#include <new>
 #include <vector>
 
 #include "sherd/base/errors.hpp"
@@ -58,9 +56,9 @@ struct Weight {
     if (whole.type == DType::f32) return cut(whole, first, count).as<float>();
     space.resize(count);
     kernels::load_master(cut(param.view(), first, count), remainder(first, count),
-                {reinterpret_cast<std::byte*>(space.data()),
-                 {1, static_cast<std::int64_t>(count)},
-                 DType::f32});
+                         {reinterpret_cast<std::byte*>(space.data()),
+                          {1, static_cast<std::int64_t>(count)},
+                          DType::f32});
     return space.data();
   }
   void put() const {
@@ -107,16 +105,6 @@ View persistent_view(const plan::Scheduled& scheduled, const Arenas& arenas,
           buffer.type};
 }
 
-void HeldTile::Free::operator()(std::byte* memory) const { std::free(memory); }
-
-void HeldTile::hold(Bytes size) {
-  held_.reset(static_cast<std::byte*>(
-      std::aligned_alloc(io::direct_block, round_up(size, io::direct_block))));
-  if (!held_) throw std::bad_alloc();
-  held_size_ = size;
-  std::fill_n(held_.get(), size, std::byte{0});
-}
-
 HeldTile::HeldTile(const Residence& in, const StateBuffer& state, Range range, Fill fill)
     : in_(in) {
   const std::vector<plan::Run> runs = plan::runs_of(in.plan.setup, state);
@@ -134,24 +122,22 @@ HeldTile::HeldTile(const Residence& in, const StateBuffer& state, Range range, F
   if (tier == plan::Tier::file) {
     expects(range == run->range, "engine: got a part of a record of " + state.name);
     record_ = name + " tile at " + std::to_string(range.first);
-    hold(io::record_bytes(run->size));
-    view_ = {held_.get() + io::direct_block, shape, state.type};
-    if (fill == Fill::current)
-      in.file->read(offset_, {held_.get(), held_size_}, run->size, record_);
+    held_ = memory::Arena::anonymous(io::record_bytes(run->size));
+    view_ = {held_.bytes().data() + io::direct_block, shape, state.type};
+    if (fill == Fill::current) in.file->read(offset_, held_.bytes(), run->size, record_);
     return;
   }
   home_ = {in.arenas[static_cast<std::size_t>(tier)].data() + offset_, shape, state.type};
   view_ = home_;
   if (tier != plan::Tier::device || in.device.kind() == DeviceKind::cpu) return;
-  hold(home_.bytes());
-  view_.data = held_.get();
+  held_ = memory::Arena::anonymous(home_.bytes());
+  view_.data = held_.bytes().data();
   if (fill == Fill::current) device::copy(view_.raw(), home_.raw(), in.device);
 }
 
 void HeldTile::put() const {
-  if (!record_.empty())
-    return in_.file->write(offset_, {held_.get(), held_size_}, view_.bytes(), record_);
-  if (held_) device::copy(home_.raw(), view_.raw(), in_.device);
+  if (!record_.empty()) return in_.file->write(offset_, held_.bytes(), view_.bytes(), record_);
+  if (!held_.bytes().empty()) device::copy(home_.raw(), view_.raw(), in_.device);
 }
 
 void load_weights(const Residence& in, const model::Weights& weights) {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "sherd/io/record_file.hpp"
+#include "sherd/memory/arena.hpp"
 #include "sherd/memory/tier.hpp"
 #include "sherd/model/weights.hpp"
 #include "sherd/plan/plan.hpp"
@@ -39,17 +40,11 @@ class HeldTile {
   void put() const;
 
  private:
-  struct Free {
-    void operator()(std::byte* memory) const;
-  };
-  void hold(Bytes size);
-
   const Residence& in_;
   View view_{}, home_{};
   Bytes offset_ = 0;    // of the record
   std::string record_;  // its name; empty: not on file
-  Bytes held_size_ = 0;
-  std::unique_ptr<std::byte, Free> held_;  // none: the view is the home
+  memory::Arena held_;  // empty: the view is the home
 };
 
 /// Writes what this rank owns of master weights and stored parameters; other state starts at zero.

@@ -1,9 +1,11 @@
 #include "sherd/engine/stream_executor.hpp"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
 #include "engine/entries.hpp"
+#include "engine/hosted_lanes.hpp"
 #include "sherd/base/errors.hpp"
 
 namespace sherd::engine {
@@ -12,10 +14,15 @@ using device::Lane;
 
 namespace {
 
-constexpr std::size_t hosted_ring = 4096;    // above twice what a lane's queue holds
 constexpr std::uint32_t warm_up_rounds = 1;  // libraries choose their algorithms in the first
 
 constexpr std::size_t at(Lane lane) { return static_cast<std::size_t>(lane); }
+
+std::string why_on_host(Lane lane) {
+  if (lane == Lane::net) return "its collectives meet on the host";
+  if (lane == Lane::disk) return "it reads and writes files";
+  return "its optimizer runs on the host";
+}
 
 }  // namespace
 
@@ -35,8 +42,11 @@ StreamExecutor::StreamExecutor(Parts parts)
     waits_[wait.step].push_back(wait.on);
     signals_[wait.on] = true;
   }
+  hosted_ = std::make_unique<HostedLanes>(HostedLanes::Parts{
+      parts_.abort, "rank " + std::to_string(parts_.rank) + ": ",
+      [this](std::uint32_t s, const Moment& moment) { serve(s, moment); }, parts_.watch});
   for (const plan::Step& step : program.steps) {
-    expects(parts_.streams[at(step.lane)] != nullptr,
+    expects(parts_.streams[at(step.lane)] != nullptr || parts_.hosted[at(step.lane)],
             "StreamExecutor: got no stream for lane " + std::string(device::name_of(step.lane)));
     marks_.emplace_back(parts_.device);
   }
@@ -45,15 +55,13 @@ StreamExecutor::StreamExecutor(Parts parts)
   }
   start_.emplace(parts_.device);
   for (const plan::Phase& phase : program.phases) phases_.push_back({why_not(phase)});
-  if (!parts_.net_meets_on_host) return;
-  ring_.resize(hosted_ring);
-  net_ = std::make_unique<device::LaneWorker>(
-      device::name_of(Lane::net), [this](std::uint32_t s, std::uint64_t t) { serve(s, t); },
-      parts_.abort, "rank " + std::to_string(parts_.rank) + ": ");
+  for (const plan::Step& step : program.steps) {
+    if (parts_.hosted[at(step.lane)]) hosted_->start(step.lane);
+  }
 }
 
 StreamExecutor::~StreamExecutor() {
-  net_.reset();
+  hosted_.reset();
   for (const Recorded& phase : phases_) {
     if (phase.graph != nullptr) parts_.device.driver->drop(phase.graph);
   }
@@ -63,7 +71,7 @@ std::string StreamExecutor::why_not(const plan::Phase& phase) const {
   if (parts_.replay == Replay::off) return "recording is off";
   if (parts_.trace != nullptr) return "a trace times each step";
   for (std::uint32_t i = phase.first; i < phase.last; ++i) {
-    if (hosted(i)) return "its collectives meet on the host";
+    if (hosted(i)) return why_on_host(lane_of(i));
     if (parts_.scheduled.program.steps[i].group != plan::Group::none)
       return "its collectives are watched one by one";
     if (std::string reason = parts_.visitor.varies(i); !reason.empty()) return reason;
@@ -71,8 +79,10 @@ std::string StreamExecutor::why_not(const plan::Phase& phase) const {
   return {};
 }
 
-bool StreamExecutor::hosted(std::uint32_t step) const {
-  return parts_.net_meets_on_host && parts_.scheduled.program.steps[step].lane == Lane::net;
+bool StreamExecutor::hosted(std::uint32_t step) const { return parts_.hosted[at(lane_of(step))]; }
+
+Lane StreamExecutor::lane_of(std::uint32_t step) const {
+  return parts_.scheduled.program.steps[step].lane;
 }
 
 device::Stream& StreamExecutor::stream(Lane lane) const { return *parts_.streams[at(lane)]; }
@@ -87,7 +97,7 @@ void StreamExecutor::run(std::uint64_t step) try {
     }
   }
 } catch (const CommError&) {
-  if (net_) net_->rethrow();  // a lane's own failure tells more than the abort that it caused
+  hosted_->rethrow();  // a lane's own failure tells more than the abort that it caused
   throw;
 }
 
@@ -107,7 +117,7 @@ void StreamExecutor::replay(std::size_t phase, const Moment& moment) {
     touch(i);
     parts_.visitor.prepare(i, moment);
   }
-  join_lanes();
+  join_lanes(steps);
   if (phases_[phase].graph == nullptr && !try_record(phase, moment)) {
     for (std::uint32_t i = steps.first; i < steps.last; ++i) {
       gate(i);
@@ -172,9 +182,24 @@ void StreamExecutor::fork(Lane lane) {
   forked_[at(lane)] = true;
 }
 
+// What a phase needs of hosted lanes is done before any of it is queued. Collectives also use a
+// stream of the device: all of them are.
+void StreamExecutor::settle(const plan::Phase& phase) {
+  HostedLanes::Tickets needed{};
+  if (parts_.streams[at(Lane::net)] != nullptr)
+    needed[at(Lane::net)] = hosted_->handed()[at(Lane::net)];
+  for (std::uint32_t i = phase.first; i < phase.last; ++i) {
+    for (const std::uint32_t on : waits_[i]) {
+      std::uint64_t& ticket = needed[at(lane_of(on))];
+      ticket = std::max(ticket, tickets_[on]);
+    }
+  }
+  hosted_->block(needed);
+}
+
 // The compute stream waits for all others, so that a replay may be put on it.
-void StreamExecutor::join_lanes() {
-  if (net_ && handed_ > 0) net_done_.block(handed_, parts_.abort);
+void StreamExecutor::join_lanes(const plan::Phase& phase) {
+  settle(phase);
   for (std::size_t lane = 0; lane < tails_.size(); ++lane) {
     if (!tails_[lane] || lane == at(Lane::compute)) continue;
     tails_[lane]->record(*parts_.streams[lane]);
@@ -208,7 +233,7 @@ void StreamExecutor::gate(std::uint32_t step) {
   const Lane lane = parts_.scheduled.program.steps[step].lane;
   for (const std::uint32_t on : waits_[step]) {
     if (tickets_[on] > 0) {
-      net_done_.block(tickets_[on], parts_.abort);
+      hosted_->block(lane_of(on), tickets_[on]);
     } else if (latest_[on] != nullptr) {
       latest_[on]->gate(stream(lane));
     }
@@ -242,36 +267,33 @@ void StreamExecutor::visit(std::uint32_t step, const Moment& moment) {
   latest_[step] = &marks_[step];
 }
 
-void StreamExecutor::hand_over(std::uint32_t step, const Moment& moment) {
-  tickets_[step] = ++handed_;
-  Hosted& entry = ring_[handed_ % hosted_ring];
-  entry.moment = moment;
-  entry.marks.clear();
-  for (const std::uint32_t on : waits_[step]) {
-    if (latest_[on] != nullptr) entry.marks.push_back(latest_[on]);
-  }
-  net_->push(step, handed_);
-}
-
 // A mark is recorded again only by a later turn of its step, which waits for this one.
-void StreamExecutor::serve(std::uint32_t step, std::uint64_t ticket) {
-  const Hosted& entry = ring_[ticket % hosted_ring];
-  for (const device::Ready* mark : entry.marks) mark->block(parts_.abort);
-  visit(step, entry.moment);
-  device::block(stream(Lane::net), parts_.abort);
-  net_done_.finish(ticket);
+void StreamExecutor::hand_over(std::uint32_t step, const Moment& moment) {
+  HostedLanes::Tickets tickets{};
+  needed_.clear();
+  for (const std::uint32_t on : waits_[step]) {
+    std::uint64_t& ticket = tickets[at(lane_of(on))];
+    ticket = std::max(ticket, tickets_[on]);
+    if (tickets_[on] == 0 && latest_[on] != nullptr) needed_.push_back(latest_[on]);
+  }
+  tickets_[step] = hosted_->hand_over(lane_of(step), step, moment, needed_, tickets);
 }
 
-void StreamExecutor::drain() {
-  try {
-    if (net_ && handed_ > 0) net_done_.block(handed_, parts_.abort);
-    for (device::Stream* stream : parts_.streams) {
-      if (stream != nullptr) device::block(*stream, parts_.abort, parts_.watch);
-    }
-  } catch (const CommError&) {
-    if (net_) net_->rethrow();
-    throw;
+// Where the step puts work on a stream, it has run at the end.
+void StreamExecutor::serve(std::uint32_t step, const Moment& moment) {
+  visit(step, moment);
+  device::Stream* const used = parts_.streams[at(lane_of(step))];
+  if (used != nullptr) device::block(*used, parts_.abort);
+}
+
+void StreamExecutor::drain() try {
+  hosted_->block(hosted_->handed());
+  for (device::Stream* stream : parts_.streams) {
+    if (stream != nullptr) device::block(*stream, parts_.abort, parts_.watch);
   }
+} catch (const CommError&) {
+  hosted_->rethrow();
+  throw;
 }
 
 std::vector<PhaseReport> StreamExecutor::report() const {

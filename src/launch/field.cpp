@@ -16,7 +16,7 @@ constexpr std::array precisions = {"fp32"sv, "bf16"sv, "fp16"sv};
 constexpr std::array grad_dtypes = {"fp32"sv, "bf16"sv};
 constexpr std::array masters = {"fp32"sv, "split"sv};
 constexpr std::array moments = {"fp32"sv, "bf16"sv, "int8"sv};
-constexpr std::array offloads = {"none"sv, "host"sv, "file"sv};
+constexpr std::array offload_places = {"none"sv, "host"sv, "file"sv};
 constexpr std::array offloads_or_auto = {"auto"sv, "none"sv, "host"sv, "file"sv};
 constexpr std::array offloads_of_activations = {"none"sv, "host"sv};
 constexpr std::array update_places = {"auto"sv, "device"sv, "host"sv};
@@ -186,13 +186,13 @@ void add_offload(Fields& f, plan::MemoryConfig& c) {
     return choice<plan::OffloadOr::file>(value, offloads_or_auto);
   };
   f.push_back({in, "offload_optimizer", "where master weights and moments live",
-               choice<plan::Offload::file>(c.offload_optimizer, offloads)});
+               choice<plan::Offload::file>(c.offload_optimizer, offload_places)});
   f.push_back({in, "offload_master", "where master weights live; auto: as the optimizer",
                place(c.offload_master)});
   f.push_back({in, "offload_moments", "where moments live; auto: as the optimizer",
                place(c.offload_moments)});
   f.push_back({in, "offload_params", "where stored parameters live",
-               choice<plan::Offload::file>(c.offload_params, offloads)});
+               choice<plan::Offload::file>(c.offload_params, offload_places)});
   f.push_back({in, "offload_grads", "where gradients live; auto: where the optimizer is",
                place(c.offload_grads)});
   f.push_back(

@@ -27,6 +27,7 @@ class Search {
   std::vector<Change> all(int most_ranks) && {
     shard();
     recompute();
+    offload();
     split_batch();
     narrow();
     spread(most_ranks);
@@ -57,6 +58,19 @@ class Search {
     if (now == plan::Recompute::selective) {
       now = plan::Recompute::block;
       set("--recompute", "block");
+      keep();
+    }
+  }
+  void offload() {
+    plan::MemoryConfig& now = config_.memory;
+    if (now.offload_optimizer == plan::Offload::none) {
+      now.offload_optimizer = plan::Offload::host;
+      set("--offload-optimizer", "host");
+      keep();
+    }
+    if (now.offload_params == plan::Offload::none) {
+      now.offload_params = plan::Offload::host;
+      set("--offload-params", "host");
       keep();
     }
   }
@@ -104,27 +118,31 @@ class Search {
   std::vector<Change> found_;
 };
 
-bool fits(const plan::Plan& plan, const Limits& limits, int world) {
-  const Bytes host = plan.need(memory::Tier::host) * static_cast<Bytes>(world);
-  return plan.need(memory::Tier::device) <= limits.device && host <= limits.host;
-}
-
 }  // namespace
+
+Limits needs_of(const plan::Plan& plan, int ranks) {
+  const auto all = static_cast<Bytes>(ranks);
+  const Bytes device = plan.need(memory::Tier::device), host = plan.need(memory::Tier::host) * all;
+  return {device, host, plan.need(memory::Tier::file) * all, device * all + host};
+}
 
 Limits limits_of(const Validated& run) {
   const Bytes free = free_memory();
-  Limits limits{run->memory.memory_limit, run->memory.host_memory_limit};
+  Limits limits{run->memory.memory_limit, run->memory.host_memory_limit, run->file_tier.file_limit};
   const Bytes of_device = run.on_device() ? std::numeric_limits<Bytes>::max()
                                           : free / static_cast<Bytes>(run->ranks.ranks);
+  // A CPU's ranks and their host tier share what is free.
+  if (limits.device == 0 && !run.on_device()) limits.memory = free;
   if (limits.device == 0) limits.device = of_device;
   if (limits.host == 0) limits.host = free;
+  if (limits.files == 0) limits.files = std::numeric_limits<Bytes>::max();
   return limits;
 }
 
 void require_fit(const Validated& run, const Job& job, const plan::Plan& plan,
                  const Limits& limits) {
   const int world = run->ranks.ranks;
-  if (fits(plan, limits, world)) return;
+  if (within(needs_of(plan, world), limits)) return;
   const Bytes need = plan.need(memory::Tier::device);
   std::string text =
       fmt::format("this run needs {} ({} bytes) a rank, but {} ({} bytes) are {}",
@@ -135,7 +153,7 @@ void require_fit(const Validated& run, const Job& job, const plan::Plan& plan,
       static_cast<int>(job.train ? std::min(processes, job.train->samples()) : processes);
   for (const Change& change : Search(run).all(most_ranks)) {
     const Prepared other = prepare(resolve(change.config, Purpose::plan, run.devices()), job, 0);
-    if (!fits(other.plan, limits, change.config.ranks.ranks)) continue;
+    if (!within(needs_of(other.plan, change.config.ranks.ranks), limits)) continue;
     throw CapacityError(text + fmt::format("\nfits: {}  (needs {} a rank)", change.flags,
                                            format_bytes(other.plan.need(memory::Tier::device))));
   }
@@ -143,7 +161,7 @@ void require_fit(const Validated& run, const Job& job, const plan::Plan& plan,
     text += fmt::format("; host memory: {} allowed", format_bytes(limits.host));
   throw CapacityError(
       text +
-      "\nno combination of stage, recompute, micro-batch, precision and ranks fits; "
+      "\nno combination of stage, recompute, placement, micro-batch, precision and ranks fits; "
       "use a shorter --seq-len or a smaller network");
 }
 

@@ -52,6 +52,21 @@ Wire wire_bytes(const Program& program, int world) {
   return wire;
 }
 
+Moves moved_bytes(const Program& program) {
+  Moves moves;
+  for (const Phase& phase : program.phases) {
+    for (std::uint32_t i = phase.first; i < phase.last; ++i) {
+      const Step& step = program.steps[i];
+      if (step.verb != Verb::fetch && step.verb != Verb::evict) continue;
+      const bool fetch = step.verb == Verb::fetch, disk = step.lane == Lane::disk;
+      const Bytes bytes = step.accesses[fetch ? 0 : step.accesses.size() - 1].size * phase.repeat;
+      (disk ? (fetch ? moves.read : moves.written)
+            : (fetch ? moves.to_device : moves.from_device)) += bytes;
+    }
+  }
+  return moves;
+}
+
 ByUse persistent_bytes(const Program& program, Tier tier) {
   ByUse bytes{};
   for (const Buffer& buffer : program.buffers) {

@@ -12,10 +12,11 @@ inline std::atomic<std::int64_t> allocated{0};
 
 }  // namespace sherd::test
 
-void* operator new(std::size_t size) {
+// Inlined, g++ takes malloc and delete for a mismatch.
+[[gnu::noinline]] void* operator new(std::size_t size) {
   ++sherd::test::allocated;
   if (void* memory = std::malloc(size == 0 ? 1 : size)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }

@@ -39,7 +39,9 @@ Program random_program(Random& random) {
   }
   const auto cut = static_cast<std::uint32_t>(below(random, steps + 1));
   for (const auto& [first, last] : {std::pair{0u, cut}, {cut, static_cast<std::uint32_t>(steps)}}) {
-    if (first < last) program.phases.push_back({"phase", first, last, 1, Lane::compute});
+    if (first < last)
+      program.phases.push_back({"phase", first, last, 1, Lane::compute,
+                                below(random, 4) == 0 ? plan::Turn::after : plan::Turn::only});
   }
   for (std::size_t b = 0; b < 5 + below(random, 150); ++b) {
     const plan::Phase& phase = program.phases[below(random, program.phases.size())];
@@ -70,9 +72,13 @@ struct Literal {
   std::vector<bool> used;
 };
 
-std::uint32_t end_of_life(const Program& program, std::uint32_t last, int window) {
+// Only what lies on the device waits for the pace, and only in micro-steps.
+std::uint32_t end_of_life(const Program& program, const Buffer& buffer, std::uint32_t last,
+                          int window) {
+  if (buffer.tier != Tier::device) return last;
   for (const plan::Phase& phase : program.phases) {
-    if (last < phase.first || last >= phase.last || program.steps[last].lane == phase.pace)
+    if (last < phase.first || last >= phase.last || program.steps[last].lane == phase.pace ||
+        phase.turn == plan::Turn::after)
       continue;
     for (int left = window; left > 0 && last + 1 < phase.last;)
       left -= program.steps[++last].lane == phase.pace ? 1 : 0;
@@ -94,7 +100,7 @@ Literal lives(const Program& program, int window) {
     made.used[b] = persistent || !uses.empty();
     if (persistent) made.at[b].dies = static_cast<std::uint32_t>(program.steps.size() - 1);
     if (!persistent && !uses.empty())
-      made.at[b] = {0, uses.front(), end_of_life(program, uses.back(), window)};
+      made.at[b] = {0, uses.front(), end_of_life(program, program.buffers[b], uses.back(), window)};
   }
   return made;
 }

@@ -144,7 +144,8 @@ double state_gigabytes(int stage, double parameters) {
   const plan::Setup setup =
       setup_of({"", "h100", seven, 64, stage, 1, 1024, 1, plan::Recompute::none, 0, 0, ""});
   const double own = static_cast<double>(setup.model.parameters());
-  const plan::ByUse bytes = plan::persistent_bytes(plan::make_plan(setup).train.program);
+  const plan::ByUse bytes =
+      plan::persistent_bytes(plan::make_plan(setup).train.program, plan::Tier::device);
   double state = 0;
   for (const Use use : {Use::params, Use::grads, Use::optimizer})
     state += static_cast<double>(bytes[static_cast<std::size_t>(use)]);

@@ -175,6 +175,15 @@ TEST_CASE("staging of an update does not grow with the model") {
   }
 }
 
+TEST_CASE("an update from files reads and writes each record once, and moves 4 + 2 bytes beside") {
+  const plan::Plan plan = plan::make_plan(toy::setup(offloaded_optimizer(plan::Offload::file)));
+  const plan::Moves moves = plan::moved_bytes(plan.train.program);
+  CHECK(moves.read == arena(plan, Tier::file));
+  CHECK(moves.written == arena(plan, Tier::file));
+  CHECK(moves.from_device == 4 * plan.setup.layout.padded());  // fp32 gradients
+  CHECK(moves.to_device == 2 * plan.setup.layout.padded());    // bf16 parameters
+}
+
 TEST_CASE("a fraction keeps whole quanta of every shard on the device") {
   toy::Case c = offloaded_optimizer(plan::Offload::host);
   c.world = 3;

@@ -132,6 +132,29 @@ class Judging(unittest.TestCase):
         self.assertAlmostEqual(values["mfu"], 460e3 * (6 * 124439808 + 12 * 12 * 768 * 1024) / 989.4e12)
         self.assertIsNone(rows.speed_values("gpt2-124m", "NVIDIA L4", start, steps)["mfu"])
 
+    def test_an_offloaded_run_must_have_the_resident_bits_and_its_planned_bytes(self):
+        judge = lambda resident: rows.offload_row("o", self.log, resident, 1, 0.5)
+        self.assertEqual(judge(None)["status"], "passed")
+        self.assertNotIn("step_of_resident", judge(None)["values"])
+        slower = copy.deepcopy(self.log)
+        for step in slower[1]:
+            step["tokens_per_second"] *= 0.5
+        self.assertEqual(judge(slower)["values"]["step_of_resident"], 0.5)
+        for part, key in ((2, "parameters_hash"), (0, "numerics_key")):
+            other = copy.deepcopy(self.log)
+            other[part][key] = "0" * 32
+            self.assertEqual(judge(other)["status"], "failed")
+            self.assertIn(key, judge(other)["detail"])
+        self.log[2]["peak"]["host"]["peak"] += 1
+        self.assertEqual(judge(None)["status"], "failed")
+
+    def test_a_run_without_room_is_named_with_its_bytes(self):
+        plan = {"need": 3 << 30, "plan": {"host": {"peak": 5 << 30}}}
+        self.assertEqual(rows.room_problem(plan, 3 << 30, 5 << 30), "")
+        self.assertEqual(rows.room_problem(plan, 0, 0), "")  # nobody knows
+        self.assertEqual(rows.room_problem(plan, 2 << 30, 0), "device memory: needs 3072 MiB, has 2048")
+        self.assertIn("host memory: needs 5120 MiB, has 4096", rows.room_problem(plan, 4 << 30, 4 << 30))
+
     def test_a_cause_is_the_line_that_tells_most(self):
         self.assertEqual(rows.last_line("a\nsherd: no device\nb\n"), "sherd: no device")
         self.assertEqual(rows.last_line("a\nb\n\n"), "b")
@@ -165,6 +188,7 @@ case "$*" in
 esac""",
     "compute-sanitizer": 'echo "========= ERROR SUMMARY: 0 errors"',
     "sherd": """
+if [ "$1" = plan ]; then echo '{"need":1,"plan":{"host":{"peak":1}}}'; exit 0; fi
 if [ "$1" = bench ]; then echo '{"name":"row","seconds":1,"gb_per_s":1,"bound_gb_per_s":2,"of_bound":0.5,"wrong":0}'; exit 0; fi
 echo "$*" >>"$FAKE_BUILD/runs"
 case "$*" in *"$FAKE_FAULT"*) if [ -n "$FAKE_FAULT" ]; then echo 'sherd: lost'; exit 5; fi ;; esac
@@ -230,7 +254,8 @@ class Course(unittest.TestCase):
         self.assertEqual(skipped, {"train.1.bf16.growth", "train.2.bf16.growth"}, names)
         self.assertEqual(set(names.values()), {"passed", "skipped"}, names)
         for name in ("ctest.gpu.conformance", "train.2.bf16.plan", "train.1.bf16.nccl", "bench.quick.optim",
-                     "sanitize.racecheck.gpu.kernels_norm", "speed.quick.gpt2-124m.stage3.block"):
+                     "sanitize.racecheck.gpu.kernels_norm", "speed.quick.gpt2-124m.stage3.block",
+                     "offload.quick.gpt2-124m.host"):
             self.assertIn(name, names)
         before = (self.build / "runs").read_text()
         self.assertEqual(self.run_script("--quick", "--phase", "test").returncode, 0)
@@ -274,6 +299,18 @@ class RealRuns(unittest.TestCase):
             found = status_of(check.results.rows.values())
             self.assertEqual(len(found), 10)
             self.assertEqual(set(found.values()), {"passed"}, check.results.rows)
+            check.tokens = lambda: ROOT / "docs" / "style.md"
+            check.offload("small", "gpt2-tiny", (["--seq-len", 64, "--micro-batch", 2], ["--offload-optimizer", "host"],
+                                                 (0.5, 1)))
+            small = check.results.rows["offload.small"]
+            self.assertEqual(small["status"], "passed", small)
+            self.assertEqual(small["values"]["offload_fraction"], 0.5)
+            self.assertIn("step_of_resident", small["values"])
+            for network, places, fractions in rows.OFFLOADS.values():
+                plan, cause = check.plan(["--model", "gpt2-1558m", "--precision", "bf16", *network, *places,
+                                          "--offload-fraction", fractions[0]])
+                self.assertIsNotNone(plan, cause)
+                self.assertGreater(plan["plan"]["host"]["optimizer"], 1 << 30)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ struct Placing {
 [[nodiscard]] ByTier need_of(const model::Gpt2Config& network, const Placing& placing);
 
 struct LargestModel {
-  ByTier limits;  // device: of one rank; host, file: of the machine
+  ByTier limits;  // device: of one rank; host, file: of the machine; 0: not stated
   Placing placing;
   model::Gpt2Config network;  // no layers: not even one fits
   double parameters = 0;

@@ -22,8 +22,10 @@ inline constexpr int lanes = 6;
 class Progress {
  public:
   void finish(std::uint64_t ticket) noexcept;
-  /// Returns once `ticket` is finished. **Errors** CommError when `abort` is set meanwhile.
-  void block(std::uint64_t ticket, const AbortWord& abort) const;
+  /// Returns once `ticket` is finished; `watch` is called meanwhile, and may throw.
+  /// **Errors** CommError when `abort` is set meanwhile.
+  void block(std::uint64_t ticket, const AbortWord& abort,
+             const std::function<void()>& watch = {}) const;
   [[nodiscard]] std::uint64_t done() const { return done_.load(std::memory_order_acquire); }
 
  private:

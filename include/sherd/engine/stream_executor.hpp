@@ -27,8 +27,10 @@ struct PhaseReport {
 
 enum class Replay : std::uint8_t { off, where_it_can };
 
-/// **Order** `run` returns when all is issued. Net steps of a communicator that meets on the host
-/// run on a worker of their own: others wait for them on the host.
+class HostedLanes;
+
+/// **Order** `run` returns when all is issued. Steps of hosted lanes (a communicator that meets on
+/// the host, updates there, files) run on a worker a lane: others wait for them on the host.
 class StreamExecutor final : public Walk {
  public:
   struct Parts {
@@ -37,8 +39,8 @@ class StreamExecutor final : public Walk {
     memory::Ledger& ledger;
     AbortWord& abort;
     const device::OpenDevice& device;
-    std::array<device::Stream*, device::lanes> streams{};  // of the lanes the program uses
-    bool net_meets_on_host = false;
+    std::array<device::Stream*, device::lanes> streams{};  // null: a lane without device work
+    std::array<bool, device::lanes> hosted{};              // lanes that run on the host
     Replay replay = Replay::where_it_can;
     std::function<void()> watch{};  // called while the host waits
     Trace* trace = nullptr;         // given: each step is waited for, so that its time is its own
@@ -57,10 +59,6 @@ class StreamExecutor final : public Walk {
     std::uint32_t rounds = 0;
     device::Graph* graph = nullptr;
   };
-  struct Hosted {  // a net step handed to the worker
-    Moment moment;
-    std::vector<const device::Ready*> marks;
-  };
   void play(std::size_t phase, const Moment& moment);
   void replay(std::size_t phase, const Moment& moment);
   [[nodiscard]] bool try_record(std::size_t phase, const Moment& moment);
@@ -69,11 +67,13 @@ class StreamExecutor final : public Walk {
   void gate(std::uint32_t step);
   void visit(std::uint32_t step, const Moment& moment);
   void hand_over(std::uint32_t step, const Moment& moment);
-  void serve(std::uint32_t step, std::uint64_t ticket);
+  void serve(std::uint32_t step, const Moment& moment);
+  void settle(const plan::Phase& phase);
   void touch(std::uint32_t step);
   void fork(device::Lane lane);
-  void join_lanes();
+  void join_lanes(const plan::Phase& phase);
   void part_lanes();
+  [[nodiscard]] plan::Lane lane_of(std::uint32_t step) const;
   [[nodiscard]] bool hosted(std::uint32_t step) const;
   [[nodiscard]] device::Stream& stream(device::Lane lane) const;
   [[nodiscard]] std::string why_not(const plan::Phase& phase) const;
@@ -90,10 +90,8 @@ class StreamExecutor final : public Walk {
   std::array<bool, device::lanes> forked_{};
   std::optional<device::Ready> start_;  // of a recording
   bool recording_ = false;
-  std::vector<Hosted> ring_;
-  std::uint64_t handed_ = 0;
-  device::Progress net_done_;
-  std::unique_ptr<device::LaneWorker> net_;
+  std::vector<const device::Ready*> needed_;  // of the step that is handed over
+  std::unique_ptr<HostedLanes> hosted_;
 };
 
 }  // namespace sherd::engine

@@ -66,11 +66,20 @@ struct Prepared {
 /// a folder.
 [[nodiscard]] std::string numerics_key(const Prepared& prepared, const model::Weights& weights);
 
-/// Planned bytes where most are live, by tier.
+/// Bytes by tier, as planned or as allowed.
 struct Limits {
   Bytes device = 0;  // for one rank
   Bytes host = 0;    // for all ranks of the machine
+  Bytes files = 0;   // likewise, in the file tier
+  Bytes memory = 0;  // of devices and host together where they are one; 0 as a limit: none
+  bool operator==(const Limits&) const = default;
 };
+/// What a plan needs where `ranks` ranks share a machine.
+[[nodiscard]] Limits needs_of(const plan::Plan& plan, int ranks);
+[[nodiscard]] inline bool within(const Limits& needs, const Limits& limits) {
+  return needs.device <= limits.device && needs.host <= limits.host &&
+         needs.files <= limits.files && (limits.memory == 0 || needs.memory <= limits.memory);
+}
 /// What flags allow, else what is free here; a device tells only its own ranks.
 [[nodiscard]] Limits limits_of(const Validated& run);
 /// Throws CapacityError naming need, limit, and at least one line of flags that fits (or says that

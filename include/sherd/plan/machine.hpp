@@ -20,7 +20,7 @@ struct Machine {
   double disk_bandwidth = 0;         // bytes/s of direct reads and writes together; 0: as memory
   double local_bandwidth = 0;        // as net_bandwidth, inside one machine; 0: as net_bandwidth
   double efficiency = 1;             // part of `flops` that products reach
-  int ranks = 1;                     // of one machine, each with these rates at once
+  int ranks = 64;                    // of one machine, each with these rates at once
   Bytes device_memory = 0;           // of one rank; 0: not stated, as below
   Bytes host_memory = 0;             // of the machine
   Bytes file_capacity = 0;           // of the machine, for the file tier

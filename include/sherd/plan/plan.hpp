@@ -18,6 +18,11 @@ struct Wire {
   Bytes all_gather = 0, reduce_scatter = 0, all_reduce = 0;
 };
 
+/// Bytes one rank moves between tiers in one step; of records with their headers and padding.
+struct Moves {
+  Bytes to_device = 0, from_device = 0, read = 0, written = 0;  // by copies; in files
+};
+
 struct Plan {
   Setup setup;
   Scheduled train;
@@ -34,6 +39,8 @@ struct Plan {
 /// Sum over a program's emitted collectives. The formulas of docs/architecture.md are its upper
 /// bound.
 [[nodiscard]] Wire wire_bytes(const Program& program, int world);
+/// Sum over a program's fetches and evictions.
+[[nodiscard]] Moves moved_bytes(const Program& program);
 /// Persistent bytes of a rank in a tier by use, from the placed buffers.
 [[nodiscard]] ByUse persistent_bytes(const Program& program, Tier tier = Tier::device);
 

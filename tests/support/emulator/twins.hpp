@@ -14,7 +14,8 @@ namespace sherd::emulator {
 [[nodiscard]] inline View real(View view) {
   if (!view || view.numel() == 0) return view;
   const std::int64_t reach = (view.shape.rows - 1) * view.row_pitch() + view.shape.cols;
-  view.data = Memory::of_process().real(view.data, static_cast<Bytes>(reach) * size_of(view.type));
+  view.data =
+      Memory::of_process().real(view.data, bytes_of(view.type, static_cast<std::uint64_t>(reach)));
   return view;
 }
 [[nodiscard]] inline Grad real(Grad grad) {

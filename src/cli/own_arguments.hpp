@@ -1,0 +1,10 @@
+#pragma once
+#include <string>
+#include <vector>
+
+namespace sherd::cli {
+
+/// The command line of this process, the program's name first.
+[[nodiscard]] std::vector<std::string> own_arguments();
+
+}  // namespace sherd::cli
