@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <optional>
 
 #include "bench/memory_runs.hpp"
 #include "sherd/bench/largest.hpp"
@@ -34,38 +35,60 @@ bool hopeless(const model::Gpt2Config& network, const ByTier& limits, const Plac
   return parameters_of(network) * state_bytes > devices + beside;
 }
 
-/// Needs by depth: they do not depend on limits.
+// Bytes where the states of `home` live.
+Bytes low(const ByTier& bytes, Tier home) { return home == Tier::host ? bytes.host : bytes.file; }
+
+/// Needs by depth and fraction: they do not depend on limits.
 class Needs {
  public:
   explicit Needs(Placing placing) : placing_(placing) {}
 
-  const ByTier& at(std::int64_t layers) {
-    const auto known = found_.find(layers);
-    if (known != found_.end()) return known->second;
-    return found_.emplace(layers, need_of(gpt2_of(layers), placing_)).first->second;
-  }
   LargestModel largest(const ByTier& limits) {
     const auto start = std::chrono::steady_clock::now();
     LargestModel best{limits, placing_, gpt2_of(0), 0, {}, 0};
     std::int64_t fits = 0, too_many = deepest + 1;
     while (too_many - fits > 1) {
       const std::int64_t layers = (fits + too_many) / 2;
-      const bool good =
-          !hopeless(gpt2_of(layers), limits, placing_) && exceeded(at(layers), limits) == 0;
-      (good ? fits : too_many) = layers;
-    }
-    if (fits > 0) {
-      best.network = gpt2_of(fits);
+      const std::optional<Placing> placing = fitting(layers, limits);
+      (placing ? fits : too_many) = layers;
+      if (!placing) continue;
+      best.placing = *placing;
+      best.network = gpt2_of(layers);
       best.parameters = parameters_of(best.network);
-      best.need = at(fits);
+      best.need = at(layers, *placing);
     }
     best.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return best;
   }
 
  private:
+  const ByTier& at(std::int64_t layers, const Placing& placing) {
+    const auto key = std::pair(layers, placing.fraction);
+    const auto known = found_.find(key);
+    if (known != found_.end()) return known->second;
+    return found_.emplace(key, need_of(gpt2_of(layers), placing)).first->second;
+  }
+  // All states beside the device; or, where these are too many and the device has room, as large a
+  // part of them as their tier takes.
+  std::optional<Placing> fitting(std::int64_t layers, const ByTier& limits) {
+    Placing placing = placing_;
+    if (hopeless(gpt2_of(layers), limits, placing)) return std::nullopt;
+    const ByTier all = at(layers, placing);
+    if (exceeded(all, limits) == 0) return placing;
+    if (placing.home == Tier::device || all.device > limits.device) return std::nullopt;
+    const double part = static_cast<double>(low(limits, placing.home)) /
+                        static_cast<double>(low(all, placing.home));
+    for (double steps = std::floor(part * fractions), left = 3; steps > 0 && left > 0;
+         --steps, --left) {
+      placing.fraction = std::min(1.0, steps / fractions);
+      if (exceeded(at(layers, placing), limits) == 0) return placing;
+    }
+    return std::nullopt;
+  }
+
+  static constexpr double fractions = 32;
   Placing placing_;
-  std::map<std::int64_t, ByTier> found_;
+  std::map<std::pair<std::int64_t, double>, ByTier> found_;
 };
 
 }  // namespace
@@ -112,8 +135,9 @@ ByTier need_of(const model::Gpt2Config& network, const Placing& placing) {
     config.memory.offload_optimizer = config.memory.offload_params = home;
     config.memory.offload_activations = plan::OffloadActivations::host;
     config.memory.offload_tile = 1 << 22;
+    config.memory.offload_fraction = placing.fraction;
   }
-  if (placing.home == Tier::file) config.file_tier.offload_dir = ".";  // a plan opens no file
+  if (placing.home == Tier::file) config.file_tier.offload_dir = ".";  // a plan opens none
   const plan::Plan plan = plan_of(config);
   const auto ranks = static_cast<Bytes>(placing.ranks);
   return {plan.need(Tier::device), plan.need(Tier::host) * ranks, plan.need(Tier::file) * ranks};
@@ -127,8 +151,8 @@ std::vector<LargestModel> largest_models(bool quick, const Say& say) {
   std::vector<LargestModel> all;
   for (const Tier home : {Tier::device, Tier::host, Tier::file}) {
     for (const int ranks : {1, 8}) {
-      Needs needs({ranks, home});
-      say("largest model, " + Placing{ranks, home}.name());
+      Needs needs({ranks, home, 1});
+      say("largest model, " + Placing{ranks, home, 1}.name());
       for (const Bytes device : devices) {
         if (home == Tier::device) all.push_back(needs.largest({device * gib, 0, 0}));
         for (const Bytes host : hosts) {
@@ -159,6 +183,7 @@ Row row_of(const LargestModel& one) {
           .bound = full > 0 ? need / full / seconds : 0,
           .wrong = exceeded(one.need, one.limits),
           .extra = {{"parameters", one.parameters},
+                    {"fraction", one.placing.home == Tier::device ? 0 : one.placing.fraction},
                     {"layers", one.network.layers},
                     {"width", one.parameters > 0 ? one.network.width : 0}}};
   const auto add = [&](const char* name, const ByTier& bytes) {

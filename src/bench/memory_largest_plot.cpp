@@ -61,9 +61,12 @@ std::string draw(std::span<const LargestModel> all) {
     y += 8;
   }
   body += svg_text(20, y + 10, small,
-                   "parameters, logarithmic from 10 M: GPT-2 shapes, bf16, fp32 master and "
-                   "moments, recompute, 1024 tokens a rank; planned, not run");
-  return svg_frame(width, y + 24, "The largest model that trains", body);
+                   "Parameters, logarithmic from 10 M. GPT-2 shapes in bf16 with fp32 master and "
+                   "moments, AdamW, recompute,");
+  body += svg_text(20, y + 26, small,
+                   "one sequence of 1024 tokens a rank, a CUDA device with its reserve. Planned, "
+                   "not run.");
+  return svg_frame(width, y + 40, "The largest model that trains", body);
 }
 
 }  // namespace sherd::bench

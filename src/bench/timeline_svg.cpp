@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <sstream>
 
 #include "bench/drawing.hpp"
 #include "sherd/bench/timeline.hpp"
@@ -16,16 +17,27 @@ constexpr std::size_t most_rectangles = 1500;
 constexpr std::array<const char*, memory::uses> colours = {
     "#2f6fab", "#c1553b", "#5b8c3a", "#8a63b8", "#c08a1e", "#2f9494", "#8c8c94", "#8c8c94"};
 
-std::string legend() {
+std::string legend(double y) {
   std::string body;
   double x = 20;
   for (std::size_t use = 0; use < colours.size(); ++use) {
     const std::string name(name_of(static_cast<memory::Use>(use)));
     if (name == "runtime") continue;
-    body += svg_box(x, 48, 12, 12, colours[use]) + svg_text(x + 17, 58.5, small, name);
+    body += svg_box(x, y, 12, 12, colours[use]) + svg_text(x + 17, y + 10.5, small, name);
     x += 40 + 6.4 * static_cast<double>(name.size());
   }
   return body;
+}
+
+// Words in lines of about `most` letters.
+std::vector<std::string> lines_of(const std::string& words, std::size_t most) {
+  std::vector<std::string> lines(1);
+  std::istringstream in(words);
+  for (std::string word; in >> word;) {
+    if (!lines.back().empty() && lines.back().size() + word.size() > most) lines.emplace_back();
+    lines.back() += (lines.back().empty() ? "" : " ") + word;
+  }
+  return lines;
 }
 
 /// One tier's rectangles below `y`.
@@ -46,10 +58,13 @@ class Chart {
     for (const plan::Phase& phase : timeline_.phases) body += border(phase);
     const double peak = x_of(tier_.peak_step) + 0.5;
     return body + line(peak, "#24292f", "1.5", "") +
-           svg_text(peak > until - 60 ? peak - 34 : peak + 5, y_ + 13, small, "peak");
+           svg_text(peak > until - 60 ? peak - 36 : peak + 6, y_ + 14, on_bytes, "peak");
   }
 
  private:
+  static constexpr const char* on_bytes =
+      "fill=\"#24292f\" font-size=\"12\" paint-order=\"stroke\" stroke=\"#ffffff\" "
+      "stroke-width=\"4\"";
   static constexpr const char* right_small =
       "fill=\"#57606a\" font-size=\"12\" text-anchor=\"end\"";
   [[nodiscard]] double x_of(std::uint32_t step) const {
@@ -94,13 +109,22 @@ class Chart {
 
 std::string draw(const Timeline& timeline) {
   const Timeline few = thinned(timeline, most_rectangles);
-  std::string body = legend();
-  double y = top + 26;
+  const std::size_t comma = timeline.title.find(',');
+  std::string body;
+  double y = top - 14;
+  if (comma != std::string::npos) {
+    for (const std::string& line : lines_of(timeline.title.substr(comma + 1), 130)) {
+      body += svg_text(20, y, small, line);
+      y += 16;
+    }
+  }
+  body += legend(y - 4);
+  y += 46;
   for (const TierTimeline& tier : few.tiers) {
     body += Chart(few, tier, y).draw();
     y += high + gap;
   }
-  return svg_frame(full, y - 24, "Memory of one step: " + timeline.title, body);
+  return svg_frame(full, y - 24, "Memory of one step: " + timeline.title.substr(0, comma), body);
 }
 
 }  // namespace sherd::bench

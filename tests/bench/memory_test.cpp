@@ -174,6 +174,7 @@ TEST_CASE("the largest models fit their limits, one layer more does not, memory 
   CHECK(parameters(8, Tier::device, 24) > 4 * parameters(1, Tier::device, 24));
   CHECK(parameters(1, Tier::host, 24) > parameters(1, Tier::device, 24));
   CHECK(parameters(1, Tier::file, 24) > parameters(1, Tier::host, 24));
+  CHECK(parameters(1, Tier::host, 24) > parameters(1, Tier::host, 4));
   const std::string picture = bench::draw(all);
   CHECK(picture.find("file, stage 3 on 8 ranks, host 32 GiB, file 128 GiB") != std::string::npos);
 }

@@ -16,11 +16,12 @@ namespace sherd::bench {
 [[nodiscard]] model::Gpt2Config gpt2_of(std::int64_t layers);
 [[nodiscard]] double parameters_of(const model::Gpt2Config& network);
 
-/// Where the states of a network live: on the devices, or all of them on `home` with inputs of
-/// blocks on the host.
+/// Where the states of a network live: on the devices, or a part of all of them on `home` with
+/// inputs of blocks on the host.
 struct Placing {
   int ranks = 1;  // more than one: stage 3
   memory::Tier home = memory::Tier::device;
+  double fraction = 1;  // of each shard that lives on `home`
   [[nodiscard]] std::string name() const;
 };
 
