@@ -2,7 +2,10 @@
 #include "sherd/bench/timeline.hpp"
 
 #include <doctest/doctest.h>
+#include <sys/wait.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <tuple>
@@ -140,6 +143,17 @@ TEST_CASE("uses at the peak of a page are those of plan --json and sum up to its
     }
     for (const auto& [use, bytes] : listed) CHECK(tier["uses"][use] == bytes);
   }
+}
+
+TEST_CASE("flags of a run without a picture of it, and a picture nowhere, are exit code 2") {
+  const auto code = [](const std::string& flags) {
+    const int status = std::system(
+        (std::string(SHERD_PROGRAM) + " bench memory " + flags + " 2>/dev/null").c_str());
+    return WEXITSTATUS(status);
+  };
+  CHECK(code("--zero-stage 3 --ranks 2") == 2);
+  CHECK(code("--html /nowhere/page.html") == 2);
+  CHECK(code("--html page.html --zero-stage 4") == 2);
 }
 
 TEST_CASE("names with odd characters leave neither their place in page or picture") {
