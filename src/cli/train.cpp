@@ -107,8 +107,12 @@ bool ready(const launch::Validated& run, const launch::Job& job,
     std::cout << plan_text(run, job, prepared, machine_given({}, run)) << std::flush;
     return false;
   }
-  if (prepared.plan.need(memory::Tier::file) > 0) folder.emplace(run->file_tier);
-  launch::require_fit(run, job, prepared.plan, launch::limits_of(run));
+  launch::Limits limits = launch::limits_of(run);
+  if (prepared.plan.need(memory::Tier::file) > 0) {
+    folder.emplace(run->file_tier);
+    limits.files = std::min(limits.files, folder->free());
+  }
+  launch::require_fit(run, job, prepared.plan, limits);
   if (job.check_data) job.check_data();
   return true;
 }

@@ -48,11 +48,18 @@ void Executor::start_workers() {
   }
 }
 
-// A lane's own failure tells more than the abort that it caused.
+// A lane's own failure tells more than the abort that it caused, in other lanes too.
 void Executor::rethrow() {
+  std::exception_ptr heard;
   for (const std::unique_ptr<device::LaneWorker>& worker : workers_) {
-    if (worker) worker->rethrow();
+    if (!worker) continue;
+    try {
+      worker->rethrow();
+    } catch (const CommError&) {
+      if (!heard) heard = std::current_exception();
+    }
   }
+  if (heard) std::rethrow_exception(heard);
 }
 
 void Executor::run(std::uint64_t step) try {

@@ -117,6 +117,8 @@ void StreamExecutor::replay(std::size_t phase, const Moment& moment) {
     touch(i);
     parts_.visitor.prepare(i, moment);
   }
+  // No thread of the host calls the device while one records.
+  if (phases_[phase].graph == nullptr) hosted_->block(hosted_->handed());
   join_lanes(steps);
   if (phases_[phase].graph == nullptr && !try_record(phase, moment)) {
     for (std::uint32_t i = steps.first; i < steps.last; ++i) {

@@ -118,6 +118,29 @@ class Search {
   std::vector<Change> found_;
 };
 
+// Every tier that is too small, with the flag or the fact that says so.
+std::string shortage(const Validated& run, const plan::Plan& plan, const Limits& limits) {
+  const Limits needs = needs_of(plan, run->ranks.ranks);
+  std::vector<std::string> tiers;
+  const auto compare = [&](const std::string& what, Bytes need, Bytes limit,
+                           const std::string& by) {
+    if (need <= limit) return;
+    tiers.push_back(fmt::format("{} ({} bytes) {}, but {} ({} bytes) are {}", format_bytes(need),
+                                need, what, format_bytes(limit), limit, by));
+  };
+  const auto source = [](bool stated, const char* flag) {
+    return stated ? std::string("allowed by ") + flag : std::string("free");
+  };
+  const auto& [memory, tier] = std::pair(run->memory, run->file_tier);
+  compare("a rank", needs.device, limits.device, source(memory.memory_limit > 0, "--memory-limit"));
+  compare("of host memory in all", needs.host, limits.host,
+          source(memory.host_memory_limit > 0, "--host-memory-limit"));
+  compare("in files in all", needs.files, limits.files,
+          source(tier.file_limit > 0, "--file-limit"));
+  if (tiers.empty()) compare("of memory in all", needs.memory, limits.memory, "free");
+  return fmt::format("this run needs {}", fmt::join(tiers, "; it needs "));
+}
+
 }  // namespace
 
 Limits needs_of(const plan::Plan& plan, int ranks) {
@@ -143,11 +166,7 @@ void require_fit(const Validated& run, const Job& job, const plan::Plan& plan,
                  const Limits& limits) {
   const int world = run->ranks.ranks;
   if (within(needs_of(plan, world), limits)) return;
-  const Bytes need = plan.need(memory::Tier::device);
-  std::string text =
-      fmt::format("this run needs {} ({} bytes) a rank, but {} ({} bytes) are {}",
-                  format_bytes(need), need, format_bytes(limits.device), limits.device,
-                  run->memory.memory_limit > 0 ? "allowed by --memory-limit" : "free");
+  const std::string text = shortage(run, plan, limits);
   constexpr std::uint64_t processes = 64;
   const auto most_ranks =
       static_cast<int>(job.train ? std::min(processes, job.train->samples()) : processes);
@@ -157,8 +176,6 @@ void require_fit(const Validated& run, const Job& job, const plan::Plan& plan,
     throw CapacityError(text + fmt::format("\nfits: {}  (needs {} a rank)", change.flags,
                                            format_bytes(other.plan.need(memory::Tier::device))));
   }
-  if (limits.device >= need)
-    text += fmt::format("; host memory: {} allowed", format_bytes(limits.host));
   throw CapacityError(
       text +
       "\nno combination of stage, recompute, placement, micro-batch, precision and ranks fits; "

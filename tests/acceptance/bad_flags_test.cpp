@@ -36,7 +36,7 @@ TEST_CASE("flags that nobody knows and values that nobody can use are all told a
            Case{"--steps 1 --optimizer adam", {"did you mean adamw?"}},
            Case{"--steps x --lr y", {"--steps: got 'x'", "--lr: got 'y'"}},
            Case{"--steps 1 --memory-limit 2GB2", {"--memory-limit"}},
-           Case{"--steps 1 --offload-params host --moments int8",
+           Case{"--steps 1 --offload-params tape --moments int4",
                 {"--offload-params", "--moments"}},
            Case{"--steps", {"--steps", "missing"}},
            Case{"--steps 1 stray", {"stray"}},

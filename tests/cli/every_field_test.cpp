@@ -90,6 +90,22 @@ const std::map<std::string, std::pair<std::string, std::string>> samples = {
     {"warmup_steps", {"9", "9"}},
     {"min_lr_ratio", {"0.3", "0.3"}},
     {"recompute", {"selective", "\"selective\""}},
+    {"master", {"split", "\"split\""}},
+    {"moments", {"int8", "\"int8\""}},
+    {"offload_optimizer", {"host", "\"host\""}},
+    {"offload_master", {"host", "\"host\""}},
+    {"offload_moments", {"none", "\"none\""}},
+    {"offload_params", {"host", "\"host\""}},
+    {"offload_grads", {"host", "\"host\""}},
+    {"offload_activations", {"host", "\"host\""}},
+    {"offload_fraction", {"0.5", "0.5"}},
+    {"offload_tile", {"4096", "4096"}},
+    {"update_on", {"host", "\"host\""}},
+    {"offload_dir", {"/scratch", "\"/scratch\""}},
+    {"offload_dir_any", {"", "true"}},
+    {"io_engine", {"threads", "\"threads\""}},
+    {"file_limit", {"3GiB", "\"3GiB\""}},
+    {"fit", {"", "true"}},
     {"memory_limit", {"2GiB", "\"2GiB\""}},
     {"host_memory_limit", {"9007199254740993", "9007199254740993"}},
     {"log", {"events.jsonl", "\"events.jsonl\""}},
@@ -102,6 +118,13 @@ const std::map<std::string, std::pair<std::string, std::string>> samples = {
 RunConfig companions_of(const std::string& key) {
   RunConfig config;
   if (key.starts_with("loss_scale")) config.precision.precision = optim::Precision::fp16;
+  if (key == "master" || key == "offload_master")
+    config.precision.precision = optim::Precision::bf16;
+  if (key == "offload_fraction" || key == "update_on")
+    config.memory.offload_optimizer = plan::Offload::host;
+  const bool file = key.starts_with("offload_dir") || key == "io_engine" || key == "file_limit";
+  if (file) config.memory.offload_params = plan::Offload::file;
+  if (file && key != "offload_dir") config.file_tier.offload_dir = "/disk";
   if (key.starts_with("eval_")) config.data.val_data = {"b.txt"};
   return config;
 }
@@ -124,8 +147,9 @@ TEST_CASE("each member of the config structs is described exactly once") {
       member_count<data::BatchConfig>() + member_count<comm::RanksConfig>() +
       member_count<plan::ShardingConfig>() + member_count<optim::PrecisionConfig>() +
       member_count<optim::OptimizerConfig>() + member_count<plan::MemoryConfig>() +
-      member_count<launch::OutputConfig>();
-  static_assert(member_count<RunConfig>() == std::size(launch::concern_names));
+      member_count<io::FileTierConfig>() + member_count<launch::OutputConfig>();
+  // Memory is told by two structs.
+  static_assert(member_count<RunConfig>() == std::size(launch::concern_names) + 1);
   RunConfig config;
   std::set<std::string_view> keys;
   std::set<const void*> places;
