@@ -87,12 +87,12 @@ std::vector<int> stages_of(int ranks) {
   return ranks == 1 ? std::vector<int>{0} : std::vector<int>{0, 1, 2, 3};
 }
 
-// Quick: every placement on one rank and split over two, every stage where all is resident.
+// Every placement on one rank and split over all, every stage where all is resident or two share.
 bool runs(const RunShape& shape, bool resident, bool quick) {
   if (shape.model != "gpt2-tiny")
     return !quick && shape.ranks == 1 && shape.precision == optim::Precision::bf16;
-  if (!quick) return shape.ranks <= 4;
-  return shape.ranks == 1 || (shape.ranks == 2 && (resident || shape.zero_stage == 3));
+  if (shape.ranks == 1 || (shape.ranks == 2 && !quick)) return true;
+  return shape.ranks <= (quick ? 2 : 4) && (resident || shape.zero_stage == 3);
 }
 
 std::vector<Case> cases(bool quick, const std::string& folder) {
