@@ -196,7 +196,7 @@ void add_offload(Fields& f, plan::MemoryConfig& c) {
   f.push_back({in, "offload_params", "where stored parameters live",
                choice<plan::Offload::file>(c.offload_params, offload_places)});
   f.push_back({in, "offload_grads",
-               "where gradients live; auto: with the master weights, in fp32 the moments",
+               "where gradients live; auto: with the master weights, in fp32 as the optimizer",
                place(c.offload_grads)});
   f.push_back(
       {in, "offload_activations", "where what blocks hand on waits for backward",
