@@ -28,6 +28,14 @@ std::string table(const MemoryTable& planned) {
   return text;
 }
 
+std::string beside(const plan::Plan& plan) {
+  const Bytes host = plan.need(memory::Tier::host), file = plan.need(memory::Tier::file);
+  std::string text;
+  if (host > 0) text += fmt::format("; {} of host memory", format_bytes(host));
+  if (file > 0) text += fmt::format("; {} in files", format_bytes(file));
+  return text;
+}
+
 // What a step carries between tiers; nothing where all is on the device.
 std::string moves(const plan::Moves& moved) {
   if (moved.to_device + moved.from_device + moved.read + moved.written == 0) return {};
@@ -85,9 +93,9 @@ std::string plan_text(const launch::Validated& run, const launch::Job& job,
                       format_bytes(of(persistent, Use::optimizer)),
                       format_bytes(plan.memory.arena[0] - of(persistent, Use::params) -
                                    of(persistent, Use::grads) - of(persistent, Use::optimizer)));
-  text +=
-      fmt::format("need: {} a rank ({} bytes: peak and runtime)\n",
-                  format_bytes(plan.need(memory::Tier::device)), plan.need(memory::Tier::device));
+  text += fmt::format("need: {} a rank ({} bytes: peak and runtime){}\n",
+                      format_bytes(plan.need(memory::Tier::device)),
+                      plan.need(memory::Tier::device), beside(plan));
   text +=
       fmt::format("wire bytes a rank and step: all-gather {}, reduce-scatter {}, all-reduce {}\n",
                   wire.all_gather, wire.reduce_scatter, wire.all_reduce);
