@@ -48,6 +48,7 @@ class Tiers {
     for (std::size_t id = 0; id < count; ++id) consider(static_cast<BufferId>(id));
     if (moved_.empty()) return;
     for (const Phase& phase : program_.phases) plan_visits(phase);
+    forget_unread();
     std::uint32_t last_update = 0;
     for (std::uint32_t i = 0; i < program_.steps.size(); ++i) {
       if (program_.steps[i].verb == Verb::update) last_update = i;
@@ -86,15 +87,31 @@ class Tiers {
   static std::size_t bucket_in(const std::string& name) {
     return std::stoul(name.substr(name.find('[') + 1));
   }
+  // A gradient that is summed elsewhere in every micro-step is never read again: it has no home.
+  void forget_unread() {
+    for (auto& [id, moved] : moved_) {
+      const bool fetched = std::any_of(
+          visits_.begin(), visits_.end(),
+          [&, which = id](const Visit& visit) { return visit.state == which && visit.fetched; });
+      const bool updated = std::any_of(
+          program_.steps.begin(), program_.steps.end(),
+          [&, which = id](const Step& s) { return s.verb == Verb::update && uses(s, which); });
+      if (fetched || updated) continue;
+      moved.runs.clear();
+      program_.at(moved.low).size = 0;
+    }
+  }
   // Sizes were needed whole until now.
   void cut_buffers() {
     for (const auto& [id, moved] : moved_)
       program_.at(id).size = bytes_of_runs(moved.state, moved.runs).kept;
   }
-  [[nodiscard]] static bool touches(const Step& step, BufferId id) {
-    return step.verb != Verb::update &&
-           std::any_of(step.accesses.begin(), step.accesses.end(),
+  [[nodiscard]] static bool uses(const Step& step, BufferId id) {
+    return std::any_of(step.accesses.begin(), step.accesses.end(),
                        [&](const Access& access) { return access.buffer == id; });
+  }
+  [[nodiscard]] static bool touches(const Step& step, BufferId id) {
+    return step.verb != Verb::update && uses(step, id);
   }
 
   // A gradient stays from its first writer to its norm; parameters come and go with their uses.

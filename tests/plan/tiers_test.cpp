@@ -99,6 +99,25 @@ TEST_CASE("blocks, collectives and sums touch the device alone") {
   }
 }
 
+TEST_CASE("what goes to another tier is read there again") {
+  for (std::size_t number = 0; number < draws; ++number) {
+    const toy::Case c = toy::offloaded(number);
+    INFO("draw " << number << ": " << toy::describe(c));
+    const Program program = plan::make_plan(toy::setup(c)).train.program;
+    std::set<plan::BufferId> read;
+    for (const Step& step : program.steps) {
+      for (const Access& access : step.accesses) {
+        if (access.mode != Mode::write) read.insert(access.buffer);
+      }
+    }
+    for (std::size_t b = 0; b < program.buffers.size(); ++b) {
+      const plan::Buffer& buffer = program.buffers[b];
+      if (buffer.tier == Tier::device || buffer.size == 0 || !buffer.persistent) continue;
+      CHECK_MESSAGE(read.contains(static_cast<plan::BufferId>(b)), buffer.name);
+    }
+  }
+}
+
 TEST_CASE("an update finds its operands on one tier, but for the verdict") {
   for (std::size_t number = 2; number < draws; number += 3) {
     const toy::Case c = toy::offloaded(number);
