@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <set>
 
 #include "plan/copies.hpp"
 #include "plan/intervals.hpp"
@@ -87,18 +88,21 @@ class Tiers {
   static std::size_t bucket_in(const std::string& name) {
     return std::stoul(name.substr(name.find('[') + 1));
   }
-  // A gradient that is summed elsewhere in every micro-step is never read again: it has no home.
+  // Gradients that are summed elsewhere in every micro-step, or updated by peers, are not read
+  // again: they have no home.
   void forget_unread() {
     for (auto& [id, moved] : moved_) {
       const bool fetched = std::any_of(
           visits_.begin(), visits_.end(),
           [&, which = id](const Visit& visit) { return visit.state == which && visit.fetched; });
-      const bool updated = std::any_of(
-          program_.steps.begin(), program_.steps.end(),
-          [&, which = id](const Step& s) { return s.verb == Verb::update && uses(s, which); });
-      if (fetched || updated) continue;
-      moved.runs.clear();
-      program_.at(moved.low).size = 0;
+      if (fetched) continue;
+      std::set<std::uint64_t> updated;  // firsts of ranges
+      for (const Step& step : program_.steps) {
+        if (step.verb == Verb::update && uses(step, id)) updated.insert(step.range.first);
+      }
+      std::erase_if(moved.runs, [&](const Run& run) { return !updated.contains(run.range.first); });
+      lay_out(moved.state, moved.runs);
+      program_.at(moved.low).size = bytes_of_runs(moved.state, moved.runs).low;
     }
   }
   // Sizes were needed whole until now.

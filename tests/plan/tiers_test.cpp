@@ -104,17 +104,19 @@ TEST_CASE("what goes to another tier is read there again") {
     const toy::Case c = toy::offloaded(number);
     INFO("draw " << number << ": " << toy::describe(c));
     const Program program = plan::make_plan(toy::setup(c)).train.program;
-    std::set<plan::BufferId> read;
+    using Place = std::pair<plan::BufferId, Bytes>;
+    std::set<Place> evicted, read;
     for (const Step& step : program.steps) {
       for (const Access& access : step.accesses) {
-        if (access.mode != Mode::write) read.insert(access.buffer);
+        const plan::Buffer& buffer = program.at(access.buffer);
+        if (buffer.tier == Tier::device || !buffer.persistent) continue;
+        if (access.mode != Mode::write) read.insert({access.buffer, access.first});
+        if (step.verb == Verb::evict && access.role == Role::to)
+          evicted.insert({access.buffer, access.first});
       }
     }
-    for (std::size_t b = 0; b < program.buffers.size(); ++b) {
-      const plan::Buffer& buffer = program.buffers[b];
-      if (buffer.tier == Tier::device || buffer.size == 0 || !buffer.persistent) continue;
-      CHECK_MESSAGE(read.contains(static_cast<plan::BufferId>(b)), buffer.name);
-    }
+    for (const Place& place : evicted)
+      CHECK_MESSAGE(read.contains(place), program.at(place.first).name);
   }
 }
 
