@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <iostream>
 
@@ -140,6 +141,7 @@ int guarded(const std::function<int()>& body) {
 
 int run(CLI::App& app, int argc, const char* const* argv, const std::function<int()>& body) {
   hold_standard_streams();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error with a name
   return delivered(
       guarded([&] { return parse(app, argc, argv) == Parsed::finished ? 0 : body(); }));
 }

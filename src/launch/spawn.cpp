@@ -30,6 +30,7 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
   signal(SIGINT, SIG_IGN);
   signal(SIGTERM, SIG_IGN);
   signal(SIGPIPE, SIG_IGN);  // a reader of progress that leaves must not end the training
+  signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error with a name
   sigprocmask(SIG_SETMASK, &mask, nullptr);
   fcntl(seat.control_fd, F_SETFD, 0);
   for (const int fd : seat.arena_fds) fcntl(fd, F_SETFD, 0);

@@ -2,6 +2,7 @@
 // The states of a program whose home is not the device, and where their tiles lie.
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,13 @@ class MovedStates {
                          [](const Run& a, std::uint64_t first) { return a.range.first < first; });
     expects(run != runs.end() && run->range == range, "tiers: an update is not one tile");
     return &*run;
+  }
+  /// Tiles that do not start at one of `firsts` have no home.
+  void keep_only(BufferId id, const std::set<std::uint64_t>& firsts) {
+    Moved& moved = moved_.at(id);
+    std::erase_if(moved.runs, [&](const Run& run) { return !firsts.contains(run.range.first); });
+    lay_out(moved.state, moved.runs);
+    program_.at(moved.low).size = bytes_of_runs(moved.state, moved.runs).low;
   }
   /// What stays shrinks to its size, which was needed whole until all is rewritten.
   void cut_buffers() const {

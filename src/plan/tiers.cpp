@@ -2,6 +2,7 @@
 // use; updates run tile by tile where they are told to.
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include "plan/intervals.hpp"
 #include "plan/tile_updates.hpp"
@@ -30,6 +31,7 @@ class Tiers {
 
   void run() {
     for (const Phase& phase : program_.phases) plan_visits(phase);
+    forget_unread();
     std::uint32_t last_update = 0;
     for (std::uint32_t i = 0; i < program_.steps.size(); ++i) {
       if (program_.steps[i].verb == Verb::update) last_update = i;
@@ -45,11 +47,29 @@ class Tiers {
   }
 
  private:
-  [[nodiscard]] static bool touches(const Step& step, BufferId id) {
-    return step.verb != Verb::update &&
-           std::any_of(step.accesses.begin(), step.accesses.end(),
+  [[nodiscard]] static bool uses(const Step& step, BufferId id) {
+    return std::any_of(step.accesses.begin(), step.accesses.end(),
                        [&](const Access& access) { return access.buffer == id; });
   }
+  [[nodiscard]] static bool touches(const Step& step, BufferId id) {
+    return step.verb != Verb::update && uses(step, id);
+  }
+  // Gradients that are summed elsewhere in every micro-step, or updated by peers, are not read
+  // again: they have no home.
+  void forget_unread() {
+    for (const auto& [id, moved] : moved_.all()) {
+      const bool fetched = std::any_of(
+          visits_.begin(), visits_.end(),
+          [&, which = id](const Visit& visit) { return visit.state == which && visit.fetched; });
+      if (fetched) continue;
+      std::set<std::uint64_t> updated;  // firsts of ranges
+      for (const Step& step : program_.steps) {
+        if (step.verb == Verb::update && uses(step, id)) updated.insert(step.range.first);
+      }
+      moved_.keep_only(id, updated);
+    }
+  }
+
   // A gradient stays from its first writer to its norm; parameters come and go with their uses.
   void plan_visits(const Phase& phase) {
     for (const auto& [id, moved] : moved_.all()) {

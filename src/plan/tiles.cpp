@@ -72,14 +72,19 @@ Tier home_of(const Setup& setup, const Buffer& buffer) {
 std::vector<Run> runs_of(const Setup& setup, const StateBuffer& state) {
   if (!state.moved()) return {{state.extent, false, 0, bytes_of(state.type, state.extent.count)}};
   std::vector<Run> runs;
-  RunBytes end;
-  for (const Tile& tile : tiles_of(setup, state.bucket, state.extent)) {
-    const Bytes size = bytes_of(state.type, tile.range.count);
-    Bytes& at = tile.low ? end.low : end.kept;
-    runs.push_back({tile.range, tile.low, at, size});
-    at += tile.low && state.home == Tier::file ? io::record_bytes(size) : size;
-  }
+  for (const Tile& tile : tiles_of(setup, state.bucket, state.extent))
+    runs.push_back({tile.range, tile.low, 0, bytes_of(state.type, tile.range.count)});
+  lay_out(state, runs);
   return runs;
+}
+
+void lay_out(const StateBuffer& state, std::vector<Run>& runs) {
+  RunBytes end;
+  for (Run& run : runs) {
+    Bytes& at = run.low ? end.low : end.kept;
+    run.first = at;
+    at += run.low && state.home == Tier::file ? io::record_bytes(run.size) : run.size;
+  }
 }
 
 RunBytes bytes_of_runs(const StateBuffer& state, const std::vector<Run>& runs) {

@@ -99,6 +99,27 @@ TEST_CASE("blocks, collectives and sums touch the device alone") {
   }
 }
 
+TEST_CASE("what goes to another tier is read there again") {
+  for (std::size_t number = 0; number < draws; ++number) {
+    const toy::Case c = toy::offloaded(number);
+    INFO("draw " << number << ": " << toy::describe(c));
+    const Program program = plan::make_plan(toy::setup(c)).train.program;
+    using Place = std::pair<plan::BufferId, Bytes>;
+    std::set<Place> evicted, read;
+    for (const Step& step : program.steps) {
+      for (const Access& access : step.accesses) {
+        const plan::Buffer& buffer = program.at(access.buffer);
+        if (buffer.tier == Tier::device || !buffer.persistent) continue;
+        if (access.mode != Mode::write) read.insert({access.buffer, access.first});
+        if (step.verb == Verb::evict && access.role == Role::to)
+          evicted.insert({access.buffer, access.first});
+      }
+    }
+    for (const Place& place : evicted)
+      CHECK_MESSAGE(read.contains(place), program.at(place.first).name);
+  }
+}
+
 TEST_CASE("an update finds its operands on one tier, but for the verdict") {
   for (std::size_t number = 2; number < draws; number += 3) {
     const toy::Case c = toy::offloaded(number);

@@ -23,7 +23,8 @@ struct RankProgram {
                                                        const RankEnvironment& seat);
 
 /// Executes `program` in a new process that holds the descriptors of `seat`, runs with signal mask
-/// `mask`, ignores SIGINT, SIGTERM and SIGPIPE, and is killed when the calling thread ends.
+/// `mask`, ignores SIGINT, SIGTERM, SIGPIPE and SIGXFSZ, and is killed when the calling thread
+/// ends.
 ///
 /// **Errors** CommError when no process can be made. A program that cannot be executed exits 127.
 [[nodiscard]] pid_t spawn(const RankProgram& program, const RankEnvironment& seat,

@@ -48,6 +48,8 @@ struct Run {
 };
 /// In the order of elements; one run for a state that was not moved.
 [[nodiscard]] std::vector<Run> runs_of(const Setup& setup, const StateBuffer& state);
+/// One behind the other, in each of the two buffers.
+void lay_out(const StateBuffer& state, std::vector<Run>& runs);
 /// Bytes of the buffers that hold the runs: what stays, and the rest.
 struct RunBytes {
   Bytes kept = 0, low = 0;
