@@ -58,7 +58,11 @@ StateFormula formula_of(const plan::Setup& setup, int stage) {
   const double moment =
       static_cast<double>(bytes_of(formats.moment_type, shard::quantum)) / shard::quantum;
   add(static_cast<double>(formats.param_bytes()), 3, homes.params);
-  add(static_cast<double>(formats.grad_bytes()), 2, homes.grads);
+  // Away from the device a rank keeps only gradients that it reads again: its own, or a sum that
+  // later micro-steps add to.
+  const bool sums_all = setup.grad_accum > 1 && !setup.reduce_every_micro;
+  add(static_cast<double>(formats.grad_bytes()), homes.grads == Tier::device || sums_all ? 2 : 1,
+      homes.grads);
   if (formats.master) add(static_cast<double>(size_of(formats.master_type)), 1, homes.master);
   for (int m = 0; m < formats.moments; ++m) add(moment, 1, homes.moments);
   return formula;
