@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "plan/intervals.hpp"
 #include "plan/tile_updates.hpp"
@@ -103,14 +104,14 @@ class Tiers {
     Step step = old;
     for (const Visit& visit : visits_) {
       if (visit.span.first > index || visit.span.last < index) continue;
-      if (visit.span.first == index && visit.fetched) bring(visit, out);
+      if (visit.span.first == index && visit.fetched) carry(visit, Verb::fetch, out);
       for (Access& access : step.accesses) {
         if (access.buffer == visit.state) access.buffer = visit.copy;
       }
     }
     out.push_back(std::move(step));
     for (const Visit& visit : visits_) {
-      if (visit.written == index) take(visit, out);
+      if (visit.written == index) carry(visit, Verb::evict, out);
     }
   }
   [[nodiscard]] Spot in_copy(const Visit& visit, const Run& run) const {
@@ -118,40 +119,27 @@ class Tiers {
     return {visit.copy, bytes_of(moved.state.type, run.range.first - moved.state.extent.first),
             run.size};
   }
-  // From home to the copy; what is on file by way of the host.
-  void bring(const Visit& visit, std::vector<Step>& out) {
+  // Between home and the copy; what is on file by way of the host.
+  void carry(const Visit& visit, Verb way, std::vector<Step>& out) {
     const Moved& moved = moved_.at(visit.state);
+    const auto step = [&](const Spot& farther, const Spot& nearer, const Subject& subject) {
+      return way == Verb::fetch ? copies_.fetch(farther, nearer, subject)
+                                : copies_.evict(nearer, farther, subject);
+    };
     std::vector<Item> items;
     for (std::uint32_t tile = 0; tile < moved.runs.size(); ++tile) {
       const Run& run = moved.runs[tile];
       const Subject subject = subject_of(moved, tile);
+      const Spot home = moved.spot(run), copy = in_copy(visit, run);
       Item item;
-      Spot from = moved.spot(run);
-      if (moved.on_file(run)) {
-        const Spot staged = copies_.staging(from, setup_.host_tier(), moved_.staging_name(from));
-        item.arrive.push_back(copies_.fetch(from, staged, subject));
-        from = staged;
-      }
-      item.work.push_back(copies_.fetch(from, in_copy(visit, run), subject));
-      items.push_back(std::move(item));
-    }
-    pipeline(std::move(items), tiles_ahead, out);
-  }
-  void take(const Visit& visit, std::vector<Step>& out) {
-    const Moved& moved = moved_.at(visit.state);
-    std::vector<Item> items;
-    for (std::uint32_t tile = 0; tile < moved.runs.size(); ++tile) {
-      const Run& run = moved.runs[tile];
-      const Subject subject = subject_of(moved, tile);
-      Item item;
-      Spot from = in_copy(visit, run);
-      const Spot home = moved.spot(run);
       if (moved.on_file(run)) {
         const Spot staged = copies_.staging(home, setup_.host_tier(), moved_.staging_name(home));
-        item.arrive.push_back(copies_.evict(from, staged, subject));
-        from = staged;
+        item.arrive.push_back(step(home, staged, subject));
+        item.work.push_back(step(staged, copy, subject));
+        if (way == Verb::evict) std::swap(item.arrive, item.work);
+      } else {
+        item.work.push_back(step(home, copy, subject));
       }
-      item.work.push_back(copies_.evict(from, home, subject));
       items.push_back(std::move(item));
     }
     pipeline(std::move(items), tiles_ahead, out);

@@ -20,17 +20,6 @@ struct Disk {
   [[nodiscard]] bool is_empty() const { return folder.is_empty(); }
 };
 
-void check_same(const Training& a, const Training& b) {
-  CHECK(a.key() == b.key());
-  CHECK(a.hash() == b.hash());
-  const std::vector<Json> left = a.steps(), right = b.steps();
-  REQUIRE(left.size() == right.size());
-  for (std::size_t i = 0; i < left.size(); ++i) {
-    CHECK(left[i].at("loss") == right[i].at("loss"));
-    CHECK(left[i].at("grad_norm") == right[i].at("grad_norm"));
-  }
-}
-
 std::int64_t bytes(const Json& table, const char* tier, const char* use) {
   return table.at(tier).at(use);
 }
