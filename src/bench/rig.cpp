@@ -33,6 +33,7 @@ launch::RunConfig config_of(const RunShape& shape) {
   config.model.seed = seed;
   config.data.seq_len = shape.seq_len;
   config.batch.micro_batch = shape.micro_batch;
+  config.batch.grad_accum = shape.grad_accum;
   config.ranks.ranks = shape.ranks;
   config.ranks.threads = shape.threads;
   config.sharding.zero_stage = shape.zero_stage;
@@ -48,6 +49,7 @@ std::vector<std::string> flags_of(const RunShape& shape, const std::string& data
           "--steps",       text(steps),
           "--seq-len",     text(shape.seq_len),
           "--micro-batch", text(shape.micro_batch),
+          "--grad-accum",  text(shape.grad_accum),
           "--ranks",       text(shape.ranks),
           "--threads",     text(shape.threads),
           "--zero-stage",  text(shape.zero_stage),

@@ -20,6 +20,7 @@ struct RunShape {
   int threads = 0;
   std::int64_t micro_batch = 4;
   std::int64_t seq_len = 64;
+  std::int64_t grad_accum = 1;
 };
 [[nodiscard]] const char* name_of(optim::Precision precision);
 [[nodiscard]] launch::RunConfig config_of(const RunShape& shape);

@@ -70,7 +70,7 @@ class Products {
 
 Row row_of(const RunShape& shape, const Timing& time, double flops, double bound_seconds) {
   const double tokens =
-      static_cast<double>(shape.micro_batch * shape.seq_len) * static_cast<double>(shape.ranks);
+      static_cast<double>(shape.micro_batch * shape.seq_len * shape.grad_accum * shape.ranks);
   return {.name = fmt::format("step {} {}", shape.model, name_of(shape.precision)),
           .time = time,
           .unit = Work::flops,
@@ -82,6 +82,7 @@ Row row_of(const RunShape& shape, const Timing& time, double flops, double bound
                     {"zero_stage", std::int64_t{shape.zero_stage}},
                     {"micro_batch", shape.micro_batch},
                     {"seq_len", shape.seq_len},
+                    {"grad_accum", shape.grad_accum},
                     {"tokens_per_second", time.median > 0 ? tokens / time.median : 0}}};
 }
 
@@ -179,6 +180,41 @@ std::vector<Row> in_children(RunShape shape, const BenchOptions& options, const 
   return rows;
 }
 
+// The same step with its optimizer beside the device, in turns with all on the device.
+std::vector<Row> offloaded(const RunShape& shape, const BenchOptions& options,
+                           const Children& children, const Say& say) {
+  const std::vector<std::pair<const char*, std::vector<std::string>>> placements = {
+      {"resident", {}},
+      {"optimizer host", {"--offload-optimizer", "host"}},
+      {"optimizer host, gradients device",
+       {"--offload-optimizer", "host", "--offload-grads", "none"}}};
+  const std::string data = sample_text(children, 1 << 16);
+  std::vector<std::vector<double>> seconds(placements.size());
+  std::vector<std::string> hashes(placements.size());
+  for (int turn = 0; turn < 2; ++turn) {
+    for (std::size_t i = 0; i < placements.size(); ++i) {
+      say(fmt::format("{}, {} micro-steps: {}", shape.model, shape.grad_accum,
+                      placements[i].first));
+      std::vector<std::string> flags = flags_of(shape, data, options.effective_rounds() + 1);
+      flags.insert(flags.end(), placements[i].second.begin(), placements[i].second.end());
+      const ChildRun run = train_in_child(children, flags);
+      seconds[i].insert(seconds[i].end(), run.step_seconds.begin() + 1, run.step_seconds.end());
+      hashes[i] = run.parameters_hash;
+    }
+  }
+  const double flops = Products(products_of(shape)).flops() * static_cast<double>(shape.grad_accum);
+  const double resident = summarize(seconds[0]).median;
+  std::vector<Row> rows;
+  for (std::size_t i = 1; i < placements.size(); ++i) {
+    Row row = row_of(shape, summarize(seconds[i]), flops, resident);
+    row.name += fmt::format(", {}", placements[i].first);
+    row.bound_name = "the same step with all on the device";
+    row.wrong = hashes[i] == hashes[0] ? 0 : 1;
+    rows.push_back(std::move(row));
+  }
+  return rows;
+}
+
 Row start_up(const RunShape& shape, const BenchOptions& options, const Children& children) {
   const std::string data = sample_text(children, 1 << 16);
   std::vector<double> seconds;
@@ -204,6 +240,9 @@ std::vector<Row> step(const BenchOptions& options, const Children& children, con
                  options, children);
   const RunShape pair{.model = model, .ranks = 2, .threads = 1, .micro_batch = 2};
   std::ranges::move(in_children(pair, options, children, say), std::back_inserter(rows));
+  const RunShape half{
+      .model = model, .precision = optim::Precision::bf16, .threads = threads, .grad_accum = 4};
+  std::ranges::move(offloaded(half, options, children, say), std::back_inserter(rows));
   say("gpt2-tiny from the start of a process to its first step");
   rows.push_back(start_up({.threads = threads}, options, children));
   return rows;
