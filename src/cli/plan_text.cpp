@@ -13,14 +13,37 @@ using memory::Use;
 
 Bytes of(const plan::ByUse& bytes, Use use) { return bytes[static_cast<std::size_t>(use)]; }
 
+// Of tiers that hold anything.
 std::string table(const MemoryTable& planned) {
-  std::string text = fmt::format("{:<14}{:>14}{:>16}\n", "device", "bytes", "");
-  for (const BytesColumn& column : bytes_columns) {
-    const Bytes bytes = planned.device.*column.member;
-    if (bytes > 0)
-      text += fmt::format("  {:<12}{:>14}{:>16}\n", column.name, bytes, format_bytes(bytes));
+  std::string text;
+  for (const TierColumn& tier : tier_columns) {
+    const TierBytes& row = planned.*tier.member;
+    if (row.peak == 0) continue;
+    text += fmt::format("{:<14}{:>14}{:>16}\n", tier.name, "bytes", "");
+    for (const BytesColumn& column : bytes_columns) {
+      const Bytes bytes = row.*column.member;
+      if (bytes > 0)
+        text += fmt::format("  {:<12}{:>14}{:>16}\n", column.name, bytes, format_bytes(bytes));
+    }
   }
   return text;
+}
+
+// What the other tiers hold of a rank, and what it moves between them; empty where that is nothing.
+std::string beside_the_device(const plan::Plan& plan) {
+  std::string text;
+  for (const memory::Tier tier : {memory::Tier::host, memory::Tier::file}) {
+    const Bytes need = plan.need(tier);
+    if (need > 0)
+      text += fmt::format("need on {}: {} a rank ({} bytes)\n", memory::name_of(tier),
+                          format_bytes(need), need);
+  }
+  const plan::Moves moves = plan::moved_bytes(plan.train.program);
+  if (moves.to_device + moves.from_device + moves.read + moves.written == 0) return text;
+  return text + fmt::format(
+                    "copied bytes a rank and step: to device {}, from device {}, from "
+                    "files {}, to files {}\n",
+                    moves.to_device, moves.from_device, moves.read, moves.written);
 }
 
 std::string formula(const plan::Setup& setup) {
@@ -74,6 +97,7 @@ std::string plan_text(const launch::Validated& run, const launch::Job& job,
   text +=
       fmt::format("need: {} a rank ({} bytes: peak and runtime)\n",
                   format_bytes(plan.need(memory::Tier::device)), plan.need(memory::Tier::device));
+  text += beside_the_device(plan);
   text +=
       fmt::format("wire bytes a rank and step: all-gather {}, reduce-scatter {}, all-reduce {}\n",
                   wire.all_gather, wire.reduce_scatter, wire.all_reduce);

@@ -119,6 +119,32 @@ TEST_CASE(
   CHECK(disk.is_empty());
 }
 
+TEST_CASE("a plan in words says what every tier needs and what moves between them") {
+  const Bench bench;
+  const std::string flags =
+      "--steps 1 --offload-optimizer file --offload-params host "
+      "--offload-dir /nowhere ";
+  const Json plan = bench.plan(flags).at("plan");
+  for (const Words& command :
+       {words("plan " + small + flags), words("train --dry-run " + small + flags)}) {
+    const Outcome said = run_sherd(command + Words{"--data", bench.text});
+    INFO(said.out);
+    REQUIRE(said.code == 0);
+    for (const char* tier : {"host", "file"}) {
+      const std::int64_t need = bytes(plan, tier, "peak");
+      REQUIRE(need > 0);
+      const std::size_t line = said.out.find(std::string("need on ") + tier);
+      REQUIRE(line != std::string::npos);
+      CHECK(said.out.find(std::to_string(need) + " bytes", line) < said.out.find('\n', line));
+    }
+    CHECK(said.out.find("copied bytes a rank and step: to device ") != std::string::npos);
+  }
+  const Outcome resident =
+      run_sherd(words("plan --steps 1 " + small) + Words{"--data", bench.text});
+  CHECK(resident.out.find("need on ") == std::string::npos);
+  CHECK(resident.out.find("copied bytes") == std::string::npos);
+}
+
 TEST_CASE("flags that offload nothing, or to nowhere, are refused before any work") {
   const Bench bench;
   struct Bad {
