@@ -21,7 +21,7 @@ def main() -> int:
         return 2
     seconds = min(step["seconds"] for step in steps[1:])
     rows = [json.loads(line) for line in io_rows.splitlines()]
-    disk = max(row["bound_gb_per_s"] for row in rows if "update" in row["name"]) * 1e9
+    disk = max(row["bound_gb_per_s"] for row in rows if "read" in row["name"] and "write" in row["name"]) * 1e9
     moved = json.loads(plan)["moved_bytes"]
     on_disk = (moved["read"] + moved["written"]) / disk
     compute = sum(

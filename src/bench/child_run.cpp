@@ -80,6 +80,11 @@ double number(const Json& value) {
   return value.is_number() ? value.get<double>() : std::numeric_limits<double>::quiet_NaN();
 }
 
+ByTier peaks(const Json& table) {
+  const auto peak = [&](const char* tier) { return table.at(tier).at("peak").get<Bytes>(); };
+  return {peak("device"), peak("host"), peak("file")};
+}
+
 ChildRun read_log(const std::string& log) {
   ChildRun run;
   std::ifstream file(log);
@@ -87,14 +92,14 @@ ChildRun read_log(const std::string& log) {
     const Json event = Json::parse(line);
     const std::string kind = event.at("event");
     if (kind == "start") {
-      run.planned = event.at("plan").at("device").at("peak");
+      run.planned = peaks(event.at("plan"));
       run.runtime = event.at("plan").at("device").at("runtime");
     } else if (kind == "step") {
       run.step_seconds.push_back(number(event.at("seconds")));
       run.losses.push_back(number(event.at("loss")));
     } else if (kind == "end") {
       run.parameters_hash = event.at("parameters_hash");
-      run.measured = event.at("peak").at("device").at("peak");
+      run.measured = peaks(event.at("peak"));
       run.rss_peak = event.at("rss_peak");
     }
   }

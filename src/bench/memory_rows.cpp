@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <numeric>
 
+#include "bench/memory_runs.hpp"
 #include "bench/rig.hpp"
 #include "sherd/bench/held.hpp"
+#include "sherd/bench/memory.hpp"
 #include "sherd/bench/training.hpp"
 
 namespace sherd::bench {
@@ -15,87 +16,118 @@ using memory::Use;
 
 Bytes of(const plan::ByUse& bytes, Use use) { return bytes[static_cast<std::size_t>(use)]; }
 
-// The table of docs/architecture.md without accumulation: what a stage keeps between steps.
-double closed_form(const plan::Setup& setup, int stage) {
-  const auto psi = static_cast<double>(setup.layout.padded());
-  const auto n = static_cast<double>(setup.world());
-  const auto p = static_cast<double>(setup.formats.param_bytes()),
-             g = static_cast<double>(setup.formats.grad_bytes()),
-             o = setup.formats.optimizer_bytes();
-  return psi * ((stage >= 3 ? p / n : p) + (stage >= 2 ? g / n : g) + (stage >= 1 ? o / n : o));
+Bytes sum(const ByTier& bytes) { return bytes.device + bytes.host + bytes.file; }
+
+/// One configuration, and whether it is run as well.
+struct Case {
+  RunShape shape;
+  PlacedStates placed;
+  bool runs = false;
+
+  [[nodiscard]] launch::RunConfig config() const {
+    launch::RunConfig config = config_of(shape);
+    placed.apply(config);
+    // Small networks get several tiles too.
+    const bool moves = config.memory.offload_optimizer != plan::Offload::none;
+    if (moves && shape.model == "gpt2-tiny") config.memory.offload_tile = 1 << 16;
+    return config;
+  }
+};
+
+void add_bytes(Row& row, const std::string& name, const ByTier& bytes) {
+  const auto add = [&](const char* tier, Bytes count) {
+    row.extra.emplace_back(name + tier, static_cast<std::int64_t>(count));
+  };
+  add("", bytes.device);
+  add("_host", bytes.host);
+  add("_file", bytes.file);
 }
 
-Bytes states(const plan::Plan& plan) {
-  const plan::ByUse kept = plan::persistent_bytes(plan.train.program);
-  return of(kept, Use::params) + of(kept, Use::grads) + of(kept, Use::optimizer);
-}
-
-plan::Plan plan_of(const RunShape& shape) {
-  const launch::Validated run = launch::resolve(config_of(shape), launch::Purpose::plan);
-  return launch::prepare(run, launch::zoo_job(run), 0).plan;
-}
-
-Row planned(const RunShape& shape) {
-  const auto start = std::chrono::steady_clock::now();
-  const plan::Plan plan = plan_of(shape);
-  const Timing time =
-      summarize({std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()});
-  const double formula = closed_form(plan.setup, shape.zero_stage);
-  const auto kept = static_cast<double>(states(plan));
-  const auto bytes = [](Bytes count) { return static_cast<std::int64_t>(count); };
+Row row_of(const Case& one, const MemoryFacts& facts, double seconds) {
+  const RunShape& shape = one.shape;
   Row row{.name = fmt::format("memory {} {}", shape.model, name_of(shape.precision)),
-          .time = time,
+          .time = summarize({seconds}),
           .unit = Work::held,
-          .work = kept,
+          .work = static_cast<double>(sum(facts.states)),
           .bound_name = "closed form of the states",
-          .bound = formula / time.median,
-          .wrong = kept > formula ? 1 : 0,
-          .extra = {{"ranks", std::int64_t{shape.ranks}},
-                    {"zero_stage", std::int64_t{shape.zero_stage}},
-                    {"planned", bytes(plan.memory.arena[0])},
-                    {"states", bytes(states(plan))},
-                    {"formula", static_cast<std::int64_t>(formula)},
-                    {"runtime", bytes(plan.runtime)}}};
+          .bound = static_cast<double>(sum(facts.formula)) / seconds,
+          .wrong = facts.wrong(),
+          .extra = {{"placement", one.placed.name},
+                    {"ranks", std::int64_t{shape.ranks}},
+                    {"zero_stage", std::int64_t{shape.zero_stage}}}};
+  add_bytes(row, "planned", facts.planned);
+  add_bytes(row, "states", facts.states);
+  add_bytes(row, "formula", facts.formula);
+  row.extra.emplace_back("runtime", static_cast<std::int64_t>(facts.runtime));
+  if (facts.measured) {
+    add_bytes(row, "measured", *facts.measured);
+    row.extra.emplace_back("rss_peak", static_cast<std::int64_t>(facts.rss_peak));
+  }
   return row;
 }
 
-// Untracked bytes are allowed 16 MiB and 1 %: docs/architecture.md, "what exact promises".
-void add_measured(const RunShape& shape, const Children& children, Row& row) {
-  const ChildRun run = train_in_child(children, flags_of(shape, sample_text(children, 1 << 16), 2));
-  const Bytes need = run.planned + run.runtime;
-  row.wrong += run.measured == run.planned ? 0 : 1;
-  row.wrong += run.rss_peak > need + 16 * mib + need / 100 ? 1 : 0;
-  row.extra.emplace_back("measured", static_cast<std::int64_t>(run.measured));
-  row.extra.emplace_back("rss_peak", static_cast<std::int64_t>(run.rss_peak));
+Row row_of(const Case& one, const Children& children) {
+  launch::RunConfig config = one.config();
+  const auto start = std::chrono::steady_clock::now();
+  const plan::Plan plan = plan_of(config);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  MemoryFacts facts = facts_of(plan, one.shape.zero_stage);
+  if (one.runs) {
+    config.data.data = {sample_text(children, 1 << 16)};
+    config.batch.steps = 2;
+    const ChildRun run = train_in_child(children, flags_of(config));
+    facts.measured = run.measured;
+    facts.rss_peak = run.rss_peak;
+  }
+  return row_of(one, facts, seconds);
 }
 
 std::vector<int> stages_of(int ranks) {
   return ranks == 1 ? std::vector<int>{0} : std::vector<int>{0, 1, 2, 3};
 }
 
-}  // namespace
+// Every placement on one rank and split over all, every stage where all is resident or two share.
+bool runs(const RunShape& shape, bool resident, bool quick) {
+  if (shape.model != "gpt2-tiny")
+    return !quick && shape.ranks == 1 && shape.precision == optim::Precision::bf16;
+  if (shape.ranks == 1 || (shape.ranks == 2 && !quick)) return true;
+  return shape.ranks <= (quick ? 2 : 4) && (resident || shape.zero_stage == 3);
+}
 
-std::vector<Row> memory(const BenchOptions& options, const Children& children, const Say& say) {
-  constexpr optim::Precision precisions[] = {optim::Precision::fp32, optim::Precision::bf16};
-  std::vector<Row> rows;
+std::vector<Case> cases(bool quick, const std::string& folder) {
+  std::vector<Case> all;
   for (const std::string model : {"gpt2-tiny", "gpt2-124m"}) {
-    for (const optim::Precision precision : precisions) {
-      for (const int ranks : {1, 2, 4, 8}) {
-        const bool runs = model == "gpt2-tiny" && ranks <= (options.quick ? 2 : 4);
-        if (runs)
-          say(fmt::format("{} {} on {} rank{}", model, name_of(precision), ranks,
-                          ranks == 1 ? "" : "s"));
-        for (const int stage : stages_of(ranks)) {
-          const RunShape shape{.model = model,
-                               .precision = precision,
-                               .zero_stage = stage,
-                               .ranks = ranks,
-                               .threads = 1};
-          rows.push_back(planned(shape));
-          if (runs) add_measured(shape, children, rows.back());
+    for (const optim::Precision precision : {optim::Precision::fp32, optim::Precision::bf16}) {
+      for (const PlacedStates& placed : placements(precision, folder)) {
+        for (const int ranks : {1, 2, 4, 8}) {
+          for (const int stage : stages_of(ranks)) {
+            const RunShape shape{.model = model,
+                                 .precision = precision,
+                                 .zero_stage = stage,
+                                 .ranks = ranks,
+                                 .threads = 1};
+            all.push_back({shape, placed, runs(shape, placed.name == "resident", quick)});
+          }
         }
       }
     }
+  }
+  return all;
+}
+
+}  // namespace
+
+std::vector<Row> memory(const BenchOptions& options, const Children& children, const Say& say) {
+  std::vector<Row> rows;
+  std::string said;
+  const std::filesystem::path folder = children.folder / "file tier";
+  std::filesystem::create_directories(folder);
+  for (const Case& one : cases(options.quick, folder.string())) {
+    const std::string words =
+        fmt::format("{} {}, {}", one.shape.model, name_of(one.shape.precision), one.placed.name);
+    if (one.runs && words != said) say(said = words);
+    rows.push_back(row_of(one, children));
   }
   return rows;
 }
@@ -103,15 +135,15 @@ std::vector<Row> memory(const BenchOptions& options, const Children& children, c
 HeldBytes held_by_stage(const std::string& model, optim::Precision precision, int ranks) {
   HeldBytes held{fmt::format("{}, {}, {} ranks", model, name_of(precision), ranks), {}};
   for (const int stage : {0, 1, 2, 3}) {
-    const plan::Plan plan = plan_of({.model = model,
-                                     .precision = precision,
-                                     .zero_stage = stage,
-                                     .ranks = ranks,
-                                     .threads = 1});
+    const plan::Plan plan = plan_of(config_of({.model = model,
+                                               .precision = precision,
+                                               .zero_stage = stage,
+                                               .ranks = ranks,
+                                               .threads = 1}));
     const plan::ByUse kept = plan::persistent_bytes(plan.train.program);
     HeldBytes::Stage bytes{of(kept, Use::params), of(kept, Use::grads), of(kept, Use::optimizer),
                            0};
-    bytes.transient = plan.memory.arena[0] - states(plan);
+    bytes.transient = plan.memory.arena[0] - facts_of(plan, stage).states.device;
     held.stages.push_back(bytes);
   }
   return held;

@@ -8,6 +8,7 @@
 
 #include "cli/bench_device.hpp"
 #include "cli/bench_io.hpp"
+#include "cli/bench_memory.hpp"
 #include "cli/own_folder.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/log.hpp"
@@ -124,7 +125,7 @@ int bench(Bench what, const BenchOutput& output) {
                      : sherd::bench::step(options, children, say);
       drawing = draw(rows, "sherd bench step: part of the library's own products");
     } else {
-      rows = sherd::bench::memory(options, children, say);
+      rows = memory_rows(output, options, children, say);
       drawing = draw(sherd::bench::held_by_stage("gpt2-124m", optim::Precision::bf16, 4));
     }
   }

@@ -60,14 +60,16 @@ void EventLog::write_line(const std::string& line) {
 }
 
 void EventLog::write(const StartEvent& event) {
-  write_line(line_of({{"event", "start"},
-                      {"version", version()},
-                      {"config", json::parse(to_json(event.config))},
-                      {"numerics_key", event.numerics_key},
-                      {"parameters", event.parameters},
-                      {"world", event.world},
-                      {"pids", event.pids},
-                      {"plan", memory_json(event.plan)}}));
+  json line = {{"event", "start"},
+               {"version", version()},
+               {"config", json::parse(to_json(event.config))},
+               {"numerics_key", event.numerics_key},
+               {"parameters", event.parameters},
+               {"world", event.world},
+               {"pids", event.pids},
+               {"plan", memory_json(event.plan)}};
+  if (!event.io_engine.empty()) line["io_engine"] = event.io_engine;
+  write_line(line_of(line));
 }
 
 void EventLog::write(const StepEvent& event) {

@@ -1,6 +1,7 @@
 #include <CLI/CLI.hpp>
 #include <array>
 
+#include "cli/bench_memory.hpp"
 #include "cli/resolved.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/suggest.hpp"
@@ -21,13 +22,14 @@ std::string bench_problem(const std::string& name) {
 
 struct CommandLine {
   CLI::App app{"Trains networks whose state does not fit on one device.", "sherd"};
-  launch::RunConfig train_config, plan_config;
+  launch::RunConfig train_config, plan_config, drawn_config;
   PlanOutput plan_output;
   BenchOutput bench_output;
   std::string bench_name;
   CLI::App* train = app.add_subcommand("train", "Train a network.");
   CLI::App* plan = app.add_subcommand("plan", "Say what a run needs, without running it.");
   CLI::App* bench = app.add_subcommand("bench", "Measure against the machine's own bounds.");
+  CLI::App* memory = nullptr;  // of bench: it takes the flags of a run too
 
   CommandLine() {
     app.set_version_flag("--version", "sherd " + std::string(version()));
@@ -58,6 +60,7 @@ struct CommandLine {
     bench->add_flag("--offload-dir-any", bench_output.offload_dir_any,
                     "let it be memory or a network's file system");
     bench->footer("\nExample: sherd bench step --device cuda --quick");
+    memory = add_bench_memory(*bench, bench_output, drawn_config);
   }
 
   int dispatch() {
@@ -67,7 +70,9 @@ struct CommandLine {
           resolved(train_config, dry ? launch::Purpose::plan : launch::Purpose::train));
     }
     if (plan->parsed()) return cli::plan(resolved(plan_config, launch::Purpose::plan), plan_output);
+    if (memory->parsed()) return bench_memory(bench_output, drawn_config);
     if (bench->parsed()) {
+      if (bench_name.empty()) throw ConfigError({"bench: " + bench_problem(bench_name)});
       const auto found = std::find(bench_names.begin(), bench_names.end(), bench_name);
       return cli::bench(static_cast<Bench>(found - bench_names.begin()), bench_output);
     }

@@ -23,6 +23,7 @@ void Narrator::started(const launch::RunStart& start) {
   const plan::Setup& setup = start.prepared.plan.setup;
   StartEvent event{*run_,         start.numerics_key, start.parameters,
                    setup.world(), start.pids,         planned_table(start.prepared.plan)};
+  event.io_engine = start.io_engine;
   event.config.ranks.threads = start.prepared.threads;
   event.config.sharding.overlap = start.prepared.overlap ? plan::Overlap::on : plan::Overlap::off;
   log_.write(event);
@@ -32,6 +33,11 @@ void Narrator::started(const launch::RunStart& start) {
                         run_->sharding.zero_stage,
                         launch::path_of(run_, setup.model.target.compute),
                         format_bytes(start.prepared.plan.need(memory::Tier::device))));
+  if (!start.io_engine.empty()) {
+    log::info(fmt::format("{} a rank in files of {}, by {}",
+                          format_bytes(start.prepared.plan.need(memory::Tier::file)),
+                          run_->file_tier.offload_dir, start.io_engine));
+  }
 }
 
 void Narrator::settled(const std::vector<engine::PhaseReport>& phases) {

@@ -44,7 +44,8 @@ int plan(const launch::Validated& run, const PlanOutput& output) {
   std::cout << std::flush;
   // Without a stated limit the plan may be for another machine: then this one's memory is only
   // worth a remark.
-  const bool stated = run->memory.memory_limit > 0 || run->memory.host_memory_limit > 0;
+  const bool stated = run->memory.memory_limit > 0 || run->memory.host_memory_limit > 0 ||
+                      run->file_tier.file_limit > 0;
   if (stated) launch::require_fit(run, job, prepared.plan, launch::limits_of(run));
   const Bytes free = launch::limits_of(run).device, need = prepared.plan.need(memory::Tier::device);
   if (!stated && need > free) {

@@ -13,15 +13,14 @@ using memory::Use;
 
 Bytes of(const plan::ByUse& bytes, Use use) { return bytes[static_cast<std::size_t>(use)]; }
 
-// Of tiers that hold anything.
 std::string table(const MemoryTable& planned) {
   std::string text;
   for (const TierColumn& tier : tier_columns) {
-    const TierBytes& row = planned.*tier.member;
-    if (row.peak == 0) continue;
+    const TierBytes& of_tier = planned.*tier.member;
+    if (tier.name != "device" && of_tier.peak == 0) continue;
     text += fmt::format("{:<14}{:>14}{:>16}\n", tier.name, "bytes", "");
     for (const BytesColumn& column : bytes_columns) {
-      const Bytes bytes = row.*column.member;
+      const Bytes bytes = of_tier.*column.member;
       if (bytes > 0)
         text += fmt::format("  {:<12}{:>14}{:>16}\n", column.name, bytes, format_bytes(bytes));
     }
@@ -29,21 +28,21 @@ std::string table(const MemoryTable& planned) {
   return text;
 }
 
-// What the other tiers hold of a rank, and what it moves between them; empty where that is nothing.
-std::string beside_the_device(const plan::Plan& plan) {
+std::string beside(const plan::Plan& plan) {
+  const Bytes host = plan.need(memory::Tier::host), file = plan.need(memory::Tier::file);
   std::string text;
-  for (const memory::Tier tier : {memory::Tier::host, memory::Tier::file}) {
-    const Bytes need = plan.need(tier);
-    if (need > 0)
-      text += fmt::format("need on {}: {} a rank ({} bytes)\n", memory::name_of(tier),
-                          format_bytes(need), need);
-  }
-  const plan::Moves moves = plan::moved_bytes(plan.train.program);
-  if (moves.to_device + moves.from_device + moves.read + moves.written == 0) return text;
-  return text + fmt::format(
-                    "copied bytes a rank and step: to device {}, from device {}, from "
-                    "files {}, to files {}\n",
-                    moves.to_device, moves.from_device, moves.read, moves.written);
+  if (host > 0) text += fmt::format("; {} of host memory", format_bytes(host));
+  if (file > 0) text += fmt::format("; {} in files", format_bytes(file));
+  return text;
+}
+
+// What a step carries between tiers; nothing where all is on the device.
+std::string moves(const plan::Moves& moved) {
+  if (moved.to_device + moved.from_device + moved.read + moved.written == 0) return {};
+  return fmt::format(
+      "moved a rank and step: to the device {}, from it {}; files: read {}, written {}\n",
+      format_bytes(moved.to_device), format_bytes(moved.from_device), format_bytes(moved.read),
+      format_bytes(moved.written));
 }
 
 std::string formula(const plan::Setup& setup) {
@@ -94,13 +93,13 @@ std::string plan_text(const launch::Validated& run, const launch::Job& job,
                       format_bytes(of(persistent, Use::optimizer)),
                       format_bytes(plan.memory.arena[0] - of(persistent, Use::params) -
                                    of(persistent, Use::grads) - of(persistent, Use::optimizer)));
-  text +=
-      fmt::format("need: {} a rank ({} bytes: peak and runtime)\n",
-                  format_bytes(plan.need(memory::Tier::device)), plan.need(memory::Tier::device));
-  text += beside_the_device(plan);
+  text += fmt::format("need: {} a rank ({} bytes: peak and runtime){}\n",
+                      format_bytes(plan.need(memory::Tier::device)),
+                      plan.need(memory::Tier::device), beside(plan));
   text +=
       fmt::format("wire bytes a rank and step: all-gather {}, reduce-scatter {}, all-reduce {}\n",
                   wire.all_gather, wire.reduce_scatter, wire.all_reduce);
+  text += moves(plan::moved_bytes(plan.train.program));
   text +=
       fmt::format("step time: about {:.3g} s by the cost model (not measured), rates of {} ({})\n",
                   estimate.seconds, machine.name, plan::kind_of_rates(machine));
@@ -113,15 +112,16 @@ std::string plan_json(const launch::Validated& run, const launch::Job& job,
   const plan::ByUse persistent = plan::persistent_bytes(plan.train.program);
   const plan::Wire wire = plan::wire_bytes(plan.train.program, plan.setup.world());
   const plan::Estimate estimate = plan::simulate(plan, machine);
+  const plan::Moves moved = plan::moved_bytes(plan.train.program);
   const std::string key =
       launch::numerics_key(prepared, *launch::first_weights(run, job, plan.setup.model));
   return fmt::format(
-      R"({{"plan":{},"persistent":{{"params":{},"grads":{},"optimizer":{}}},"need":{},"wire_bytes":{{"all_gather":{},"reduce_scatter":{},"all_reduce":{}}},"parameters":{},"padded_parameters":{},"world":{},"zero_stage":{},"numerics_key":"{}","step_seconds":{}}})",
+      R"({{"plan":{},"persistent":{{"params":{},"grads":{},"optimizer":{}}},"need":{},"wire_bytes":{{"all_gather":{},"reduce_scatter":{},"all_reduce":{}}},"moved_bytes":{{"to_device":{},"from_device":{},"read":{},"written":{}}},"parameters":{},"padded_parameters":{},"world":{},"zero_stage":{},"numerics_key":"{}","step_seconds":{}}})",
       to_json(planned_table(plan)), of(persistent, Use::params), of(persistent, Use::grads),
       of(persistent, Use::optimizer), plan.need(memory::Tier::device), wire.all_gather,
-      wire.reduce_scatter, wire.all_reduce, plan.setup.model.parameters(),
-      plan.setup.layout.padded(), plan.setup.world(), run->sharding.zero_stage, key,
-      estimate.seconds);
+      wire.reduce_scatter, wire.all_reduce, moved.to_device, moved.from_device, moved.read,
+      moved.written, plan.setup.model.parameters(), plan.setup.layout.padded(), plan.setup.world(),
+      run->sharding.zero_stage, key, estimate.seconds);
 }
 
 }  // namespace sherd::cli

@@ -135,10 +135,12 @@ void add_precision(Fields& f, optim::PrecisionConfig& c) {
   f.push_back({in, "grad_dtype", "of gradients; bf16 rounds stochastically",
                choice<optim::GradDType::bf16>(c.grad_dtype, grad_dtypes)});
   f.push_back({in, "master",
-               "weights that updates change; split: bf16 parameters and what they leave",
+               "master weights; split: a bf16 parameter and 16 bits beside it, the same result",
                choice<optim::Master::split>(c.master, masters)});
-  f.push_back({in, "moments", "of the optimizer; bf16 rounds stochastically, int8 by blocks of 256",
-               choice<optim::Moments::int8>(c.moments, moments)});
+  f.push_back(
+      {in, "moments",
+       "format of the optimizer's moments; bf16: rounded stochastically; int8: blocks of 256",
+       choice<optim::Moments::int8>(c.moments, moments)});
   f.push_back({in,
                "loss_scale",
                "fp16: a fixed scale instead of the dynamic one",
@@ -193,19 +195,22 @@ void add_offload(Fields& f, plan::MemoryConfig& c) {
                place(c.offload_moments)});
   f.push_back({in, "offload_params", "where stored parameters live",
                choice<plan::Offload::file>(c.offload_params, offload_places)});
-  f.push_back({in, "offload_grads", "where gradients live; auto: where the optimizer is",
+  f.push_back({in, "offload_grads",
+               "where gradients live; auto: with the master weights, in fp32 as the optimizer",
                place(c.offload_grads)});
   f.push_back(
-      {in, "offload_activations", "where saved inputs of blocks wait for backward",
+      {in, "offload_activations", "where what blocks hand on waits for backward",
        choice<plan::OffloadActivations::host>(c.offload_activations, offloads_of_activations)});
-  f.push_back({in, "offload_fraction", "of each shard that is offloaded; the rest stays",
+  f.push_back({in, "offload_fraction",
+               "part of each shard that is offloaded; the rest stays on the device",
                &c.offload_fraction, up_to(1)});
   f.push_back({in,
                "offload_tile",
-               "elements that move between tiers at once",
+               "elements that move between tiers at once, a multiple of 256",
                &c.offload_tile,
                {.low = 256, .high = 1 << 22}});
-  f.push_back({in, "update_on", "where the optimizer runs; auto: where the master weights are",
+  f.push_back({in, "update_on",
+               "where updates run; auto: on the host if the master weights are offloaded",
                choice<plan::UpdateOn::host>(c.update_on, update_places)});
 }
 
@@ -213,16 +218,16 @@ void add_file_tier(Fields& f, io::FileTierConfig& c) {
   constexpr auto in = Concern::memory;
   f.push_back({in,
                "offload_dir",
-               "folder on a local disk for what is in files",
+               "folder on a local disk for what lives in files; one run at a time",
                &c.offload_dir,
                {},
                {},
                "DIR"});
-  f.push_back({in, "offload_dir_any", "let --offload-dir be memory or a network's file system",
+  f.push_back({in, "offload_dir_any", "accept an --offload-dir that is memory or on a network",
                &c.offload_dir_any});
   f.push_back({in, "io_engine", "how files are read and written; auto: io_uring if granted",
                choice<io::IoEngine::threads>(c.io_engine, io_engines)});
-  f.push_back({in, "file_limit", "all ranks together in --offload-dir; 0: what is free",
+  f.push_back({in, "file_limit", "bytes in --offload-dir, all ranks together; 0: what is free",
                &c.file_limit, size, Unit::bytes});
 }
 
@@ -231,11 +236,13 @@ void add_memory(Fields& f, plan::MemoryConfig& c) {
   f.push_back({in, "recompute", "activations rebuilt in backward instead of kept",
                choice<plan::Recompute::block>(c.recompute, recomputes)});
   add_offload(f, c);
-  f.push_back({in, "memory_limit", "per rank on its device; 0: what is free", &c.memory_limit, size,
-               Unit::bytes});
-  f.push_back({in, "host_memory_limit", "all ranks of the machine together; 0: what is free",
+  f.push_back({in, "memory_limit", "bytes of a rank on its device; 0: what is free",
+               &c.memory_limit, size, Unit::bytes});
+  f.push_back({in, "host_memory_limit",
+               "bytes of offloaded and pinned memory, all ranks together; 0: what is free",
                &c.host_memory_limit, size, Unit::bytes});
-  f.push_back({in, "fit", "choose what is not given so that the run fits", &c.fit});
+  f.push_back(
+      {in, "fit", "choose stage, recompute, placement and the like so that the run fits", &c.fit});
 }
 
 void add_output(Fields& f, OutputConfig& c) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "sherd/base/errors.hpp"
@@ -25,12 +26,16 @@ class Search {
   explicit Search(const Validated& run) : config_(run.asked()) { config_.batch = run->batch; }
 
   std::vector<Change> all(int most_ranks) && {
+    const RunConfig asked = config_;
     shard();
     recompute();
     offload();
     split_batch();
     narrow();
     spread(most_ranks);
+    config_ = asked;
+    flags_.clear();
+    bring_back();
     return std::move(found_);
   }
 
@@ -73,6 +78,26 @@ class Search {
       set("--offload-params", "host");
       keep();
     }
+  }
+  // Where the host or the disk is what lacks, the device may have the room.
+  void bring_back() {
+    plan::MemoryConfig& now = config_.memory;
+    const auto back = [&](auto& place, const char* flag) {
+      using Place = std::remove_reference_t<decltype(place)>;
+      if (place != Place::host && place != Place::file) return;
+      place = Place::none;
+      set(flag, "none");
+    };
+    back(now.offload_grads, "--offload-grads");
+    back(now.offload_params, "--offload-params");
+    back(now.offload_master, "--offload-master");
+    back(now.offload_moments, "--offload-moments");
+    back(now.offload_optimizer, "--offload-optimizer");
+    if (flags_.empty()) return;
+    now.offload_fraction = 1;
+    now.update_on = plan::UpdateOn::automatic;
+    config_.file_tier = {};
+    keep();
   }
   void split_batch() {
     data::BatchConfig& batch = config_.batch;

@@ -122,9 +122,10 @@ class Training {
   void announce() {
     comm_->barrier({"start"});
     if (observer_ == nullptr) return;
-    RunStart start{prepared_, key_, prepared_.plan.setup.model.parameters(), {}};
+    RunStart start{prepared_, key_, prepared_.plan.setup.model.parameters(), {}, {}};
     for (int r = 0; r < comm_->world(); ++r)
       start.pids.push_back(seat_.control.ranks[static_cast<std::size_t>(r)].pid.load());
+    if (seat_.memory.file() != nullptr) start.io_engine = seat_.memory.file()->engine();
     observer_->started(start);
   }
   // The first step has called every kernel once: what libraries hold beside the arena is known now.

@@ -1,9 +1,8 @@
 #include <algorithm>
-#include <iterator>
-#include <map>
 #include <vector>
 
 #include "plan/draft.hpp"
+#include "plan/written.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/plan/passes.hpp"
 
@@ -41,28 +40,6 @@ void check_ranges(const Program& program, std::vector<std::string>& problems) {
     }
   }
 }
-
-// Bytes of a buffer that something wrote: disjoint runs, first to end.
-class Written {
- public:
-  void add(Bytes first, Bytes end) {
-    auto run = runs_.upper_bound(first);
-    if (run != runs_.begin() && std::prev(run)->second >= first) --run;
-    while (run != runs_.end() && run->first <= end) {
-      first = std::min(first, run->first);
-      end = std::max(end, run->second);
-      run = runs_.erase(run);
-    }
-    runs_[first] = end;
-  }
-  [[nodiscard]] bool covers(Bytes first, Bytes end) const {
-    const auto run = runs_.upper_bound(first);
-    return run != runs_.begin() && std::prev(run)->second >= end;
-  }
-
- private:
-  std::map<Bytes, Bytes> runs_;
-};
 
 // Every byte of a transient is written before it is read, and inside one phase.
 void check_lives(const Program& program, std::vector<std::string>& problems) {

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <iterator>
+#include <utility>
 #include <vector>
 
 #include "plan/draft.hpp"
@@ -16,24 +18,54 @@ bool brings(const Program& program, const Step& step) {
   return use == Use::comm || use == Use::params;
 }
 
-bool conflict(const Step& a, const Step& b) {
-  for (const Access& x : a.accesses) {
-    for (const Access& y : b.accesses) {
-      if (x.buffer == y.buffer && (writes(x) || writes(y)) && x.first < y.first + y.size &&
-          y.first < x.first + x.size)
-        return true;
+/// A phase as the steps that keep their order, each with what is brought before it.
+class Line {
+ public:
+  Line(std::size_t buffers, std::size_t distance)
+      : distance_(distance), written_(buffers, 0), read_(buffers, 0) {}
+
+  void keep(Step step) {
+    const std::size_t place = kept_.size();
+    if (step.lane == Lane::compute) computes_.push_back(place);
+    note(step, place + 1);
+    kept_.push_back(std::move(step));
+    ahead_.emplace_back();
+  }
+  // Before the compute step `distance` back, behind what was brought there; never before what the
+  // step depends on.
+  void bring(Step step) {
+    std::size_t place = kept_.size();
+    if (distance_ > 0 && !computes_.empty())
+      place = distance_ <= computes_.size() ? computes_[computes_.size() - distance_] : 0;
+    for (const Access& access : step.accesses) {
+      const std::size_t b = index_of(access.buffer);
+      place = std::max(place, written_[b]);
+      if (writes(access)) place = std::max(place, read_[b]);
+    }
+    note(step, place);
+    ahead_[place].push_back(std::move(step));
+  }
+  void put(std::vector<Step>& out) && {
+    for (std::size_t place = 0; place < ahead_.size(); ++place) {
+      std::move(ahead_[place].begin(), ahead_[place].end(), std::back_inserter(out));
+      if (place < kept_.size()) out.push_back(std::move(kept_[place]));
     }
   }
-  return false;
-}
 
-// Not before `at`, nor before what the step depends on.
-std::size_t earliest(const std::vector<Step>& steps, std::size_t at, const Step& step) {
-  for (std::size_t i = steps.size(); i-- > at;) {
-    if (conflict(steps[i], step)) return i + 1;
+ private:
+  void note(const Step& step, std::size_t place) {
+    for (const Access& access : step.accesses) {
+      std::size_t& last = (writes(access) ? written_ : read_)[index_of(access.buffer)];
+      last = std::max(last, place);
+    }
   }
-  return at;
-}
+
+  std::size_t distance_;
+  std::vector<Step> kept_;
+  std::vector<std::vector<Step>> ahead_ = std::vector<std::vector<Step>>(1);  // one at the end too
+  std::vector<std::size_t> computes_;        // places of compute steps
+  std::vector<std::size_t> written_, read_;  // by buffer: the first place after its last use
+};
 
 }  // namespace
 
@@ -41,29 +73,17 @@ Program hoist(Program program, const Setup& setup) {
   const auto distance = static_cast<std::size_t>(std::max(setup.prefetch, 0));
   std::vector<Step> steps;
   for (Phase& phase : program.phases) {
-    std::vector<Step> out;
-    std::vector<std::size_t> computes;  // positions in `out` of the compute steps so far
+    Line line(program.buffers.size(), distance);
     for (std::uint32_t i = phase.first; i < phase.last; ++i) {
       Step& step = program.steps[i];
-      if (phase.turn == Turn::after || !brings(program, step)) {
-        if (step.lane == Lane::compute) computes.push_back(out.size());
-        out.push_back(std::move(step));
-        continue;
+      if (phase.turn != Turn::after && brings(program, step)) {
+        line.bring(std::move(step));
+      } else {
+        line.keep(std::move(step));
       }
-      // Before the compute step `distance` back; behind gathers that wait there already.
-      std::size_t at = out.size();
-      if (distance > 0 && !computes.empty()) {
-        at = distance <= computes.size() ? computes[computes.size() - distance] : 0;
-        if (distance > computes.size()) {
-          while (at < out.size() && brings(program, out[at])) ++at;
-        }
-      }
-      at = earliest(out, at, step);
-      out.insert(out.begin() + static_cast<std::ptrdiff_t>(at), std::move(step));
-      for (std::size_t& position : computes) position += position >= at ? 1 : 0;
     }
     phase.first = static_cast<std::uint32_t>(steps.size());
-    std::move(out.begin(), out.end(), std::back_inserter(steps));
+    std::move(line).put(steps);
     phase.last = static_cast<std::uint32_t>(steps.size());
   }
   program.steps = std::move(steps);

@@ -70,6 +70,18 @@ struct Training {
   [[nodiscard]] std::string key() const { return start().at("numerics_key"); }
 };
 
+/// Equal keys, losses and norms of every step, and parameters.
+inline void check_same(const Training& a, const Training& b) {
+  CHECK(a.key() == b.key());
+  CHECK(a.hash() == b.hash());
+  const std::vector<Json> left = a.steps(), right = b.steps();
+  REQUIRE(left.size() == right.size());
+  for (std::size_t i = 0; i < left.size(); ++i) {
+    CHECK(left[i].at("loss") == right[i].at("loss"));
+    CHECK(left[i].at("grad_norm") == right[i].at("grad_norm"));
+  }
+}
+
 /// A folder with text to train on.
 struct Bench {
   ScratchFolder folder;

@@ -24,7 +24,7 @@ TEST_CASE("a picture of stages has a bar of four parts for each and says its byt
   CHECK(svg.find("4.00 GiB") != std::string::npos);
   CHECK(svg.find("2.00 GiB") != std::string::npos);
   CHECK(svg.find("stage 1") != std::string::npos);
-  CHECK(svg.find("a &lt;b> &amp; c") != std::string::npos);
+  CHECK(svg.find("a &lt;b&gt; &amp; c") != std::string::npos);
 }
 
 TEST_CASE("the bytes drawn are those a plan needs, fewer at each stage") {

@@ -59,7 +59,7 @@ TEST_CASE("each bad word on a command line is one problem, and all are listed to
   };
   const Row table[] = {
       {"--zero-stag 3", "--zero-stag: unknown flag; did you mean --zero-stage?"},
-      {"--offload-optimizer=host", "--offload-optimizer: unknown flag"},
+      {"--quantise-hats=host", "--quantise-hats: unknown flag"},
       {"-x", "-x: unknown flag"},
       {"--precision fp31",
        "--precision: got 'fp31', need one of fp32, bf16, fp16; did you mean fp32?"},

@@ -10,7 +10,8 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
 TEST_CASE = re.compile(r'TEST_CASE(?:_TEMPLATE)?\(\s*((?:"(?:\\.|[^"\\])*"\s*)+)')
 # Of the scripts, of CMake, of our own lines about mistakes.
-OTHERS = {"--preset", "--build", "--target", "--all", "--ci", "--phase", "--deps", "--out", "--zero-stag"}
+OTHERS = {"--preset", "--build", "--target", "--all", "--ci", "--phase", "--deps", "--out", "--short", "--tiers",
+          "--zero-stag"}
 
 
 def pages(root):
@@ -19,7 +20,7 @@ def pages(root):
 
 def flags_of(program):
     known = set(OTHERS)
-    for command in ((), ("train",), ("plan",), ("bench",)):
+    for command in ((), ("train",), ("plan",), ("bench",), ("bench", "memory")):
         said = subprocess.run([program, *command, "--help"], capture_output=True, text=True, check=True)
         known.update(FLAG.findall(said.stdout))
     return known

@@ -54,7 +54,8 @@ TEST_CASE(
   compare("stage3_evaluate", listing(*plan.evaluate));
 }
 
-TEST_CASE("an optimizer in files, parameters and gradients on the host, are the committed listing") {
+TEST_CASE(
+    "an optimizer in files, parameters and gradients on the host, are the committed listing") {
   toy::Case c;
   c.layers = 1;
   c.stage = 3;

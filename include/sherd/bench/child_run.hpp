@@ -15,13 +15,20 @@ struct Children {
   std::filesystem::path folder{};          // for logs and data; not cleared here
 };
 
+/// Bytes of one rank by tier; pinned memory counts as the host's.
+struct ByTier {
+  Bytes device = 0, host = 0, file = 0;
+  bool operator==(const ByTier&) const = default;
+};
+
 struct ChildRun {
   double seconds_to_first_step = 0;  // from the start of the process
   std::vector<double> step_seconds{};
   std::vector<double> losses{};
   std::string parameters_hash{};
-  Bytes planned = 0, measured = 0, runtime = 0;  // of the device tier, a rank
-  Bytes rss_peak = 0;                            // of the largest rank
+  ByTier planned{}, measured{};  // peaks of a rank
+  Bytes runtime = 0;
+  Bytes rss_peak = 0;  // of the largest rank
 };
 
 /// Runs `sherd train` with `flags` to its end.

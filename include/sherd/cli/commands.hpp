@@ -21,6 +21,12 @@ struct PlanOutput {
 int plan(const launch::Validated& run, const PlanOutput& output);
 
 enum class Bench : std::uint8_t { memory, step, comm, optim, io };
+/// What `sherd bench memory` draws beside its rows; empty for none.
+struct MemoryPictures {
+  std::string largest;         // SVG: the largest model by limits
+  std::string html, timeline;  // one step of the run that the flags say: page, SVG
+  [[nodiscard]] bool of_run() const { return !html.empty() || !timeline.empty(); }
+};
 struct BenchOutput {
   bool quick = false;          // seconds instead of minutes
   bool json = false;           // a line a row, on stdout
@@ -28,6 +34,7 @@ struct BenchOutput {
   std::string device = "cpu";  // as of a run
   std::string offload_dir;     // for io; empty: a folder of our own where there is a disk
   bool offload_dir_any = false;
+  MemoryPictures memory{};
 };
 int bench(Bench what, const BenchOutput& output);
 

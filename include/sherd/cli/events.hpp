@@ -63,6 +63,7 @@ struct StartEvent {
   int world = 1;
   std::vector<std::int64_t> pids;  // by rank
   MemoryTable plan;
+  std::string io_engine{};  // where something is on file
 };
 
 struct StepEvent {

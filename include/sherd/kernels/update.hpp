@@ -21,7 +21,7 @@ struct UpdateScalars {
 /// **Memory** bytes read and written per element: gradient 2 (fp32 4), fp32 master 8 and its 16-bit
 /// copy 2, or split master 8; for each moment fp32 8, bf16 4, q8 2.03. AdamW with a bf16 gradient
 /// and parameter moves 28, 20, 16.06; split 26, 18, 14.06. q8 views start on multiples of 4 bytes.
-/// A skipped step writes nothing.
+/// A skipped step writes no state, and makes a 16-bit copy of it again.
 /// **Units** a stored bf16 parameter is its master to nearest, ties away from zero; fp16 to even.
 struct UpdateArgs {
   View grad;       // [1, n] fp32 or bf16, scaled

@@ -18,6 +18,7 @@ struct RunStart {
   std::string numerics_key;
   std::uint64_t parameters = 0;
   std::vector<std::int64_t> pids;  // by rank
+  std::string io_engine;           // that moves files; empty where there is none
 };
 
 struct RunSummary {

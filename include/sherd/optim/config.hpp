@@ -13,7 +13,7 @@ struct PrecisionConfig {
   GradDType grad_dtype = GradDType::fp32;
   Master master = Master::fp32;     // split: a bf16 parameter and what it leaves, together exact
   Moments moments = Moments::fp32;  // bf16 rounds stochastically; int8 by blocks of 256
-  double loss_scale = 0;  // 0: dynamic (fp16 only; else 1)
+  double loss_scale = 0;            // 0: dynamic (fp16 only; else 1)
   double loss_scale_init = 65536;
   std::int64_t loss_scale_window = 1000;
   std::int64_t loss_scale_hysteresis = 2;
