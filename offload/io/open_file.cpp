@@ -22,12 +22,18 @@ int open_and_unlink(const std::string& folder, Rank rank) {
   return file;
 }
 
+// A cause of a run's end has a few hundred bytes: what went wrong comes after the folder.
+std::string shown(const std::string& folder) {
+  constexpr std::size_t most = 160;
+  return folder.size() <= most ? folder : "..." + folder.substr(folder.size() - most);
+}
+
 bool is_full(int error) { return error == ENOSPC || error == EDQUOT || error == EFBIG; }
 
 }  // namespace
 
 OpenFile::OpenFile(std::string folder, Rank rank, Bytes size, SystemCalls& system)
-    : path_(folder + " (file of rank " + std::to_string(rank) + ")"),
+    : path_(shown(folder) + " (file of rank " + std::to_string(rank) + ")"),
       descriptor_(system.open_unnamed(folder.c_str())) {
   // Which error says that there are no unnamed files depends on the file system and its age.
   const int first = descriptor_;
@@ -38,7 +44,7 @@ OpenFile::OpenFile(std::string folder, Rank rank, Bytes size, SystemCalls& syste
     throw DeviceError(path_ + ": cannot be made (" + std::strerror(-descriptor_) + ")");
   }
   try {
-    take_room(folder, size, system);
+    take_room(size, system);
   } catch (...) {
     ::close(descriptor_);
     throw;
@@ -47,7 +53,7 @@ OpenFile::OpenFile(std::string folder, Rank rank, Bytes size, SystemCalls& syste
   direct_ = system.bypass_cache(descriptor_) == 0;
 }
 
-void OpenFile::take_room(const std::string& folder, Bytes size, SystemCalls& system) const {
+void OpenFile::take_room(Bytes size, SystemCalls& system) const {
   if (size == 0) return;
   const Bytes free = system.room(descriptor_);
   int answer = size > free ? -ENOSPC : system.reserve(descriptor_, size);
@@ -57,7 +63,7 @@ void OpenFile::take_room(const std::string& folder, Bytes size, SystemCalls& sys
   if (!is_full(-answer)) throw DeviceError(path_ + ": cannot take its room (" + why + ")");
   throw CapacityError("--offload-dir: " + path_ + " needs " + format_bytes(size) + " (" +
                       std::to_string(size) + " bytes), but " + format_bytes(free) + " (" +
-                      std::to_string(free) + " bytes) are free in " + folder + " (" + why + ")");
+                      std::to_string(free) + " bytes) are free in it (" + why + ")");
 }
 
 OpenFile::OpenFile(OpenFile&& other) noexcept

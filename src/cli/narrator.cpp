@@ -96,7 +96,8 @@ void Narrator::ended(const launch::RunSummary& summary) {
     const Bytes arenas = measured.device.peak + measured.host.peak;
     measured.device.runtime = summary.rss_peak - std::min(summary.rss_peak, arenas);
   }
-  const bool moved = measured.host.peak > 0 || measured.file.peak > 0;
+  const plan::Homes& homes = summary.plan.setup.homes;  // a GPU's host memory is never empty
+  const bool moved = !homes.all_on_device() || homes.parks_activations;
   std::cout << closing_table({planned_table(summary.plan), measured, planned_table(stage0.plan),
                               run_->sharding.zero_stage, moved ? "all on device" : "stage 0"});
   std::cout << fmt::format("resident at most {} a rank; parameters {}\n",

@@ -24,7 +24,7 @@ class OpenFile {
   [[nodiscard]] const std::string& path() const { return path_; }
 
  private:
-  void take_room(const std::string& folder, Bytes size, SystemCalls& system) const;
+  void take_room(Bytes size, SystemCalls& system) const;
 
   std::string path_;
   int descriptor_ = -1;

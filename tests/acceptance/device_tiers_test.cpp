@@ -82,6 +82,15 @@ TEST_CASE("a run says which phases wait for the host, and why") {
              "phase update is issued step by step: it reads and writes files"));
 }
 
+TEST_CASE("a closing table names what it compares with: stage 0, or all states on the device") {
+  const Offloading bench;
+  const std::string resident = bench.train("").outcome.out;
+  CHECK(resident.find("all on device") == std::string::npos);
+  CHECK(resident.find("stage 0\n") != std::string::npos);
+  for (const char* moved : {"--offload-optimizer host", "--offload-activations host"})
+    CHECK(bench.train(moved).outcome.out.find("all on device") != std::string::npos);
+}
+
 TEST_CASE("pinned memory for offloaded states counts against the host's limit") {
   const Offloading bench;
   const std::string flags = "--offload-optimizer host --host-memory-limit ";

@@ -108,6 +108,32 @@ TEST_CASE(
   CHECK(disk.is_empty());
 }
 
+TEST_CASE("a plan in words says what every tier needs and what moves between them") {
+  const Bench bench;
+  const std::string flags =
+      "--steps 1 --offload-optimizer file --offload-params host "
+      "--offload-dir /nowhere ";
+  const Json plan = bench.plan(flags).at("plan");
+  for (const Words& command :
+       {words("plan " + small + flags), words("train --dry-run " + small + flags)}) {
+    const Outcome said = run_sherd(command + Words{"--data", bench.text});
+    INFO(said.out);
+    REQUIRE(said.code == 0);
+    for (const char* tier : {"host", "file"}) {
+      const std::int64_t need = bytes(plan, tier, "peak");
+      REQUIRE(need > 0);
+      CHECK(said.out.find(" " + std::to_string(need) + " ") != std::string::npos);
+    }
+    for (const char* told :
+         {" of host memory", " in files", "moved a rank and step: to the device"})
+      CHECK(said.out.find(told) != std::string::npos);
+  }
+  const Outcome resident =
+      run_sherd(words("plan --steps 1 " + small) + Words{"--data", bench.text});
+  CHECK(resident.out.find(" of host memory") == std::string::npos);
+  CHECK(resident.out.find("moved a rank") == std::string::npos);
+}
+
 TEST_CASE("flags that offload nothing, or to nowhere, are refused before any work") {
   const Bench bench;
   struct Bad {

@@ -83,6 +83,21 @@ TEST_CASE("A file larger than what is free is refused with need and room") {
   CHECK(contains(make_problem<CapacityError>(in(folder), more, system_calls()), "are free in"));
 }
 
+TEST_CASE("A cause with the longest of folders has room for what went wrong") {
+  const test::TempFolder folder;
+  const std::string deep = folder.path() + "/" + std::string(200, 'a') + "/" +
+                           std::string(200, 'b') + "/" + std::string(200, 'c') + "/end";
+  std::filesystem::create_directories(deep);
+  FileTierConfig config = in(folder);
+  config.offload_dir = deep;
+  FaultySystem system;
+  system.free = 0;
+  const std::string said = make_problem<CapacityError>(config, mib, system);
+  CHECK(said.size() < 400);  // an abort word holds 504
+  CHECK(contains(said, "/end (file of rank 2) needs 1.00 MiB"));
+  CHECK(contains(said, "No space left on device"));
+}
+
 TEST_CASE("A disk that fills while room is taken is refused the same way") {
   const test::TempFolder folder;
   for (const int error : {ENOSPC, EDQUOT, EFBIG}) {
