@@ -208,8 +208,8 @@ Runner::Transfer Runner::bind_transfer(const Step& step) const {
   return transfer;
 }
 
-// An update tile by parameters, because weight decay changes between them. Padding stays zero
-// untouched.
+// An update tile by parameters, because weight decay changes between them. Each takes the padding
+// behind it along, which stays zero: 8-bit blocks are whole, and a staged parameter is all written.
 void Runner::bind_segments(const Step& step, Bound& bound) const {
   const plan::Setup& setup = parts_.engine.plan.setup;
   const optim::OptimizerConfig& optimizer = parts_.engine.optimizer;
@@ -230,22 +230,25 @@ void Runner::bind_segments(const Step& step, Bound& bound) const {
     if (!v) return v;
     return View{v.data + bytes_of(v.type, first), {1, static_cast<std::int64_t>(count)}, v.type};
   };
-  // Blocks of 8-bit moments are whole: padding takes part and stays zero.
-  const bool blocks = setup.formats.moment_type == DType::q8;
-  const std::uint64_t start = setup.layout.global_index(step.subject) + step.range.first;
-  for (const shard::Segment& segment : setup.layout.segments(step.subject, step.range)) {
-    const std::uint64_t count = blocks ? round_up(segment.count, shard::quantum) : segment.count;
-    const model::ParamSpec& param = spec_.params[segment.param];
-    const bool decays = optimizer.decay_all || (param.shape.rows > 1 && param.shape.cols > 1);
+  const auto add = [&](std::uint64_t first, std::uint64_t count, float weight_decay) {
     kernels::UpdateArgs args = whole;
     for (View kernels::UpdateArgs::*field :
          {&kernels::UpdateArgs::grad, &kernels::UpdateArgs::master, &kernels::UpdateArgs::m,
           &kernels::UpdateArgs::v, &kernels::UpdateArgs::param}) {
-      args.*field = cut(whole.*field, segment.in_range, count);
+      args.*field = cut(whole.*field, first, count);
     }
-    args.first = start + segment.in_range;
-    args.weight_decay = decays ? static_cast<float>(optimizer.weight_decay) : 0;
+    args.first = setup.layout.global_index(step.subject) + step.range.first + first;
+    args.weight_decay = weight_decay;
     bound.updates.push_back(args);
+  };
+  const std::vector<shard::Segment> segments = setup.layout.segments(step.subject, step.range);
+  if (segments.empty()) add(0, step.range.count, 0);
+  for (std::size_t i = 0; i < segments.size(); ++i) {
+    const model::ParamSpec& param = spec_.params[segments[i].param];
+    const bool decays = optimizer.decay_all || (param.shape.rows > 1 && param.shape.cols > 1);
+    const std::uint64_t first = i == 0 ? 0 : segments[i].in_range;
+    const std::uint64_t end = i + 1 < segments.size() ? segments[i + 1].in_range : step.range.count;
+    add(first, end - first, decays ? static_cast<float>(optimizer.weight_decay) : 0);
   }
 }
 
