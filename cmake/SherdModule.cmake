@@ -16,6 +16,7 @@ if(SHERD_SANITIZE)
 endif()
 
 set(SHERD_WHOLE_MODULES comm data engine io launch optim plan)
+set(SHERD_PLAIN_MODULES bench cli)  # which a sanitizer's build does not optimise
 
 # sherd_module(name NEEDS lower modules and libraries SOURCES files)
 function(sherd_module name)
@@ -29,6 +30,9 @@ function(sherd_module name)
   # A sanitizer's build is long: modules whose files may stand together are compiled in one piece.
   if(SHERD_SANITIZE AND name IN_LIST SHERD_WHOLE_MODULES)
     set_target_properties(sherd_${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
+  endif()
+  if(SHERD_SANITIZE AND name IN_LIST SHERD_PLAIN_MODULES)
+    target_compile_options(sherd_${name} PRIVATE -O0)
   endif()
   set_property(GLOBAL APPEND PROPERTY SHERD_MODULES sherd_${name})
 endfunction()

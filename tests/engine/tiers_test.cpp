@@ -15,7 +15,7 @@ TEST_CASE("equal keys give equal bits wherever states live and updates run") {
     for (const int world : {1, 2, 3}) {
       const launch::RunConfig here = resident(f, world);
       const Bits expected = bits_of(here);
-      for (std::uint64_t draw = 0; draw < 5; ++draw) {
+      for (std::uint64_t draw = 0; draw < SHERD_DRAWS; ++draw) {
         const launch::RunConfig config =
             moved(here, hash_name(f.name) + 8 * static_cast<std::uint64_t>(world) + draw * 1000,
                   folder.path());
