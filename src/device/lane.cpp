@@ -102,4 +102,17 @@ void LaneWorker::fail(int exit_code, std::string_view cause) noexcept {
   abort_.set(exit_code, cause);
 }
 
+void rethrow_cause(std::span<LaneWorker* const> workers) {
+  std::exception_ptr heard;
+  for (LaneWorker* worker : workers) {
+    if (worker == nullptr) continue;
+    try {
+      worker->rethrow();
+    } catch (const CommError&) {
+      if (!heard) heard = std::current_exception();
+    }
+  }
+  if (heard) std::rethrow_exception(heard);
+}
+
 }  // namespace sherd::device

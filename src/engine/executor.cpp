@@ -50,16 +50,9 @@ void Executor::start_workers() {
 
 // A lane's own failure tells more than the abort that it caused, in other lanes too.
 void Executor::rethrow() {
-  std::exception_ptr heard;
-  for (const std::unique_ptr<device::LaneWorker>& worker : workers_) {
-    if (!worker) continue;
-    try {
-      worker->rethrow();
-    } catch (const CommError&) {
-      if (!heard) heard = std::current_exception();
-    }
-  }
-  if (heard) std::rethrow_exception(heard);
+  std::array<device::LaneWorker*, device::lanes> all{};
+  for (std::size_t lane = 0; lane < all.size(); ++lane) all[lane] = workers_[lane].get();
+  device::rethrow_cause(all);
 }
 
 void Executor::run(std::uint64_t step) try {

@@ -1,9 +1,5 @@
 #include "engine/hosted_lanes.hpp"
 
-#include <exception>
-
-#include "sherd/base/errors.hpp"
-
 namespace sherd::engine {
 
 using device::Lane;
@@ -67,16 +63,9 @@ HostedLanes::Tickets HostedLanes::handed() const {
 }
 
 void HostedLanes::rethrow() {
-  std::exception_ptr heard;
-  for (Hosted& lane : all_.lanes) {
-    if (!lane.worker) continue;
-    try {
-      lane.worker->rethrow();
-    } catch (const CommError&) {  // most likely of the abort that another lane's failure caused
-      if (!heard) heard = std::current_exception();
-    }
-  }
-  if (heard) std::rethrow_exception(heard);
+  std::array<device::LaneWorker*, device::lanes> all{};
+  for (std::size_t lane = 0; lane < all.size(); ++lane) all[lane] = all_.lanes[lane].worker.get();
+  device::rethrow_cause(all);
 }
 
 }  // namespace sherd::engine

@@ -16,21 +16,9 @@ bool always(const RunConfig&) { return true; }
 bool shares(const RunConfig& c) { return c.ranks.ranks > 1; }
 bool has_master(const RunConfig& c) { return c.precision.precision != optim::Precision::fp32; }
 bool moves_optimizer(const RunConfig& c) { return c.memory.offload_optimizer != Offload::none; }
-bool moves(const RunConfig& c) {
-  const plan::MemoryConfig& m = c.memory;
-  const auto moved = [](OffloadOr to) { return to == OffloadOr::host || to == OffloadOr::file; };
-  return moves_optimizer(c) || m.offload_params != Offload::none || moved(m.offload_master) ||
-         moved(m.offload_moments) || moved(m.offload_grads);
-}
+bool moves(const RunConfig& c) { return plan::offloads_state(c.memory); }
 bool gathers(const RunConfig& c) {
   return (shares(c) && c.sharding.zero_stage == 3) || c.memory.offload_params != Offload::none;
-}
-
-bool uses_files(const RunConfig& c) {
-  const plan::MemoryConfig& m = c.memory;
-  const auto all = {m.offload_master, m.offload_moments, m.offload_grads};
-  return m.offload_optimizer == Offload::file || m.offload_params == Offload::file ||
-         std::find(all.begin(), all.end(), OffloadOr::file) != all.end();
 }
 
 struct Text {
@@ -186,7 +174,7 @@ RunConfig SearchSpace::at(const Point& point) const {
   for (std::size_t d = 0; d < point.size(); ++d)
     if (point[d] > 0) dimensions_[d].set(config, dimensions_[d].values[point[d]]);
   if (keeps_numerics_) keep_reduce(config);
-  if (uses_files(config) && config.file_tier.offload_dir.empty())
+  if (plan::offloads_to_files(config.memory) && config.file_tier.offload_dir.empty())
     config.file_tier.offload_dir = "DIR";  // for the user to fill in
   return config;
 }

@@ -87,8 +87,8 @@ class Parking {
         buffers_.add({name + ".host", setup_.host_tier(), was.use, was.type, was.size, false});
     const BufferId copy = buffers_.add({name, Tier::device, was.use, was.type, was.size, false});
     const Spot here{id, 0, was.size}, there{away, 0, was.size}, again{copy, 0, was.size};
-    parked_[index_of(id)] =
-        Parked{copy, copies_.evict(here, there, {}), copies_.fetch(there, again, {})};
+    parked_[index_of(id)] = Parked{copy, copies_.copy(Verb::evict, here, there, {}),
+                                   copies_.copy(Verb::fetch, there, again, {})};
   }
 
   Program& program_;

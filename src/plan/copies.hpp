@@ -36,15 +36,7 @@ class Copies {
     return {id, record ? io::direct_block : 0, from.size};
   }
 
-  /// `to` becomes `from`, which is at most one tier away, towards the device or not.
-  [[nodiscard]] Step fetch(const Spot& from, const Spot& to, const Subject& subject) const {
-    return copy(Verb::fetch, from, to, subject);
-  }
-  [[nodiscard]] Step evict(const Spot& from, const Spot& to, const Subject& subject) const {
-    return copy(Verb::evict, from, to, subject);
-  }
-
- private:
+  /// `to` becomes `from`, which is at most one tier away: fetch towards the device, evict away.
   [[nodiscard]] Step copy(Verb verb, const Spot& from, const Spot& to,
                           const Subject& subject) const {
     const bool reads = program_.at(from.buffer).tier == Tier::file;
@@ -65,6 +57,8 @@ class Copies {
     }
     return step;
   }
+
+ private:
   static void read_record(const Spot& from, const Spot& to, Step& step) {
     const Bytes size = io::record_bytes(from.size);
     step.accesses.push_back({from.buffer, Mode::read, from.first, size, Role::from});

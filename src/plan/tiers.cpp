@@ -1,6 +1,7 @@
 // States that live on host or file. In micro-steps a whole copy is on the device from first to last
 // use; updates run tile by tile where they are told to.
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <set>
 #include <utility>
@@ -48,26 +49,25 @@ class Tiers {
   }
 
  private:
-  [[nodiscard]] static bool uses(const Step& step, BufferId id) {
-    return std::any_of(step.accesses.begin(), step.accesses.end(),
-                       [&](const Access& access) { return access.buffer == id; });
-  }
   [[nodiscard]] static bool touches(const Step& step, BufferId id) {
-    return step.verb != Verb::update && uses(step, id);
+    return step.verb != Verb::update &&
+           std::any_of(step.accesses.begin(), step.accesses.end(),
+                       [&](const Access& access) { return access.buffer == id; });
   }
   // Gradients that are summed elsewhere in every micro-step, or updated by peers, are not read
   // again: they have no home.
   void forget_unread() {
+    std::set<BufferId> fetched;
+    for (const Visit& visit : visits_) {
+      if (visit.fetched) fetched.insert(visit.state);
+    }
+    std::map<BufferId, std::set<std::uint64_t>> updated;  // firsts of ranges
+    for (const Step& step : program_.steps) {
+      if (step.verb != Verb::update) continue;
+      for (const Access& access : step.accesses) updated[access.buffer].insert(step.range.first);
+    }
     for (const auto& [id, moved] : moved_.all()) {
-      const bool fetched = std::any_of(
-          visits_.begin(), visits_.end(),
-          [&, which = id](const Visit& visit) { return visit.state == which && visit.fetched; });
-      if (fetched) continue;
-      std::set<std::uint64_t> updated;  // firsts of ranges
-      for (const Step& step : program_.steps) {
-        if (step.verb == Verb::update && uses(step, id)) updated.insert(step.range.first);
-      }
-      moved_.keep_only(id, updated);
+      if (!fetched.contains(id)) moved_.keep_only(id, updated[id]);
     }
   }
 
@@ -123,8 +123,8 @@ class Tiers {
   void carry(const Visit& visit, Verb way, std::vector<Step>& out) {
     const Moved& moved = moved_.at(visit.state);
     const auto step = [&](const Spot& farther, const Spot& nearer, const Subject& subject) {
-      return way == Verb::fetch ? copies_.fetch(farther, nearer, subject)
-                                : copies_.evict(nearer, farther, subject);
+      const bool fetch = way == Verb::fetch;
+      return copies_.copy(way, fetch ? farther : nearer, fetch ? nearer : farther, subject);
     };
     std::vector<Item> items;
     for (std::uint32_t tile = 0; tile < moved.runs.size(); ++tile) {

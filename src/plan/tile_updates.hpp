@@ -1,6 +1,7 @@
 #pragma once
 // Updates of states that lie on several tiers: tiles arrive, are updated and leave.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -17,18 +18,18 @@ class TileUpdates {
   // What stays on the device is updated there; the rest where it was told to, at the same time.
   void put(std::vector<Step>& out) && {
     std::vector<Item> items;
-    std::vector<Step> kept;
+    std::vector<Step> kept, low;
     for (Step& update : updates_) {
       if (is_low(update))
         items.push_back(item_of(std::move(update)));
       else
         kept.push_back(in_place(std::move(update)));
     }
+    pipeline(std::move(items), tiles_ahead, low);
     // The compute lane of a CPU issues the others' work: they start first.
-    const bool others_first = setup_.model.target.kind == DeviceKind::cpu;
-    if (others_first) pipeline(items, tiles_ahead, out);
-    for (Step& step : kept) out.push_back(std::move(step));
-    if (!others_first) pipeline(std::move(items), tiles_ahead, out);
+    if (setup_.model.target.kind == DeviceKind::cpu) std::swap(kept, low);
+    for (std::vector<Step>* steps : {&kept, &low})
+      std::move(steps->begin(), steps->end(), std::back_inserter(out));
   }
 
  private:
@@ -67,12 +68,11 @@ class TileUpdates {
     while (program_.at(at.buffer).tier != site) {
       const Tier from = program_.at(at.buffer).tier;
       const bool nearer = from != Tier::device;
+      const Verb there = nearer ? Verb::fetch : Verb::evict;
       const Spot next =
           copies_.staging(at, from == host ? Tier::device : host, moved_.staging_name(at));
-      if (mode != Mode::write)
-        item.arrive.push_back(nearer ? copies_.fetch(at, next, subject)
-                                     : copies_.evict(at, next, subject));
-      back.push_back(nearer ? copies_.evict(next, at, subject) : copies_.fetch(next, at, subject));
+      if (mode != Mode::write) item.arrive.push_back(copies_.copy(there, at, next, subject));
+      back.push_back(copies_.copy(nearer ? Verb::evict : Verb::fetch, next, at, subject));
       at = next;
     }
     if (mode == Mode::read) return at;

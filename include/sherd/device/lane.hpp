@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -71,5 +72,9 @@ class LaneWorker {
   std::exception_ptr failure_;
   std::thread thread_;
 };
+
+/// Rethrows what one of the workers threw by itself; failing that, a CommError, which most likely
+/// is of the abort that another's failure caused. Those that are null are passed over.
+void rethrow_cause(std::span<LaneWorker* const> workers);
 
 }  // namespace sherd::device

@@ -1,5 +1,7 @@
 #pragma once
 // How state is split and what memory there is.
+#include <algorithm>
+#include <array>
 #include <cstdint>
 
 #include "sherd/base/units.hpp"
@@ -38,5 +40,21 @@ struct MemoryConfig {
   Bytes host_memory_limit = 0;               // all ranks of the machine together; 0: what is free
   bool fit = false;                          // choose what is not given so that it fits
 };
+
+/// Where each kind of state was told to live; `automatic` follows another and says nothing itself.
+[[nodiscard]] constexpr std::array<OffloadOr, 5> places_asked(const MemoryConfig& m) {
+  const auto told = [](Offload to) { return static_cast<OffloadOr>(static_cast<int>(to) + 1); };
+  return {told(m.offload_optimizer), told(m.offload_params), m.offload_master, m.offload_moments,
+          m.offload_grads};
+}
+[[nodiscard]] constexpr bool offloads_state(const MemoryConfig& m) {
+  const auto places = places_asked(m);
+  return std::any_of(places.begin(), places.end(),
+                     [](OffloadOr to) { return to > OffloadOr::none; });
+}
+[[nodiscard]] constexpr bool offloads_to_files(const MemoryConfig& m) {
+  const auto places = places_asked(m);
+  return std::find(places.begin(), places.end(), OffloadOr::file) != places.end();
+}
 
 }  // namespace sherd::plan
