@@ -15,7 +15,7 @@ if(SHERD_SANITIZE)
   string(APPEND SHERD_HWY_DISABLED "|HWY_AVX3")
 endif()
 
-set(SHERD_WHOLE_MODULES comm data engine io launch optim plan)
+set(SHERD_WHOLE_MODULES checkpoint comm data engine io launch optim plan)
 set(SHERD_PLAIN_MODULES bench cli)  # which a sanitizer's build does not optimise
 
 # sherd_module(name NEEDS lower modules and libraries SOURCES files)

@@ -1,4 +1,4 @@
-#include "io/checksum.hpp"
+#include "sherd/io/checksum.hpp"
 
 #include <isa-l/crc.h>
 

@@ -4,7 +4,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "io/checksum.hpp"
+#include "sherd/io/checksum.hpp"
 #include "io/record_header.hpp"
 #include "sherd/base/errors.hpp"
 

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "io/checksum.hpp"
+#include "sherd/io/checksum.hpp"
 
 namespace sherd::io {
 namespace {

@@ -45,9 +45,9 @@ std::string write_problem(std::string_view flag, const std::string& path) {
   return access(folder.c_str(), W_OK) == 0 ? "" : problem + "no permission";
 }
 
-EventLog::EventLog(std::string path) : path_(std::move(path)) {
+EventLog::EventLog(std::string path, Start start) : path_(std::move(path)) {
   if (path_.empty()) return;
-  file_.open(path_, std::ios::binary | std::ios::trunc);
+  file_.open(path_, std::ios::binary | (start == Start::append ? std::ios::app : std::ios::trunc));
   if (file_) return;
   const std::string problem = write_problem("--log", path_);
   throw ConfigError({problem.empty() ? "--log: cannot write '" + path_ + "'" : problem});
@@ -69,6 +69,8 @@ void EventLog::write(const StartEvent& event) {
                {"pids", event.pids},
                {"plan", memory_json(event.plan)}};
   if (!event.io_engine.empty()) line["io_engine"] = event.io_engine;
+  if (!event.resumed_from.empty())
+    line["resumed"] = {{"step", event.resumed_step}, {"path", event.resumed_from}};
   write_line(line_of(line));
 }
 
@@ -87,6 +89,15 @@ void EventLog::write(const StepEvent& event) {
 
 void EventLog::write(const EvalEvent& event) {
   write_line(line_of({{"event", "eval"}, {"step", event.step}, {"loss", event.loss}}));
+}
+
+void EventLog::write(const CheckpointEvent& event) {
+  write_line(line_of({{"event", "checkpoint"},
+                      {"step", event.step},
+                      {"path", event.path},
+                      {"bytes", event.bytes},
+                      {"stall_seconds", event.stall_seconds},
+                      {"commit_seconds", event.commit_seconds}}));
 }
 
 void EventLog::write(const EndEvent& event) {

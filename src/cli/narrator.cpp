@@ -16,7 +16,7 @@ namespace sherd::cli {
 Narrator::Narrator(const launch::Validated& run, const launch::Job& job, std::uint64_t steps)
     : run_(run),
       job_(job),
-      log_(run->output.log),
+      log_(run->output.log, EventLog::Start::append),
       progress_(std::cerr, progress_style(run->output.quiet), static_cast<std::int64_t>(steps)) {}
 
 void Narrator::started(const launch::RunStart& start) {
@@ -24,6 +24,8 @@ void Narrator::started(const launch::RunStart& start) {
   StartEvent event{*run_,         start.numerics_key, start.parameters,
                    setup.world(), start.pids,         planned_table(start.prepared.plan)};
   event.io_engine = start.io_engine;
+  event.resumed_step = start.resumed_step;
+  event.resumed_from = start.resumed_from;
   event.config.ranks.threads = start.prepared.threads;
   event.config.sharding.overlap = start.prepared.overlap ? plan::Overlap::on : plan::Overlap::off;
   log_.write(event);
@@ -33,6 +35,8 @@ void Narrator::started(const launch::RunStart& start) {
                         run_->sharding.zero_stage,
                         launch::path_of(run_, setup.model.target.compute),
                         format_bytes(start.prepared.plan.need(memory::Tier::device))));
+  if (!start.resumed_from.empty())
+    log::info(fmt::format("going on from step {} of {}", start.resumed_step, start.resumed_from));
   if (!start.io_engine.empty()) {
     log::info(fmt::format("{} a rank in files of {}, by {}",
                           format_bytes(start.prepared.plan.need(memory::Tier::file)),
@@ -50,6 +54,7 @@ void Narrator::settled(const std::vector<engine::PhaseReport>& phases) {
 }
 
 void Narrator::stepped(const engine::StepResult& result, double seconds) {
+  ++steps_;
   StepEvent event;
   event.step = static_cast<std::int64_t>(result.step);
   event.loss = result.loss;
@@ -70,6 +75,13 @@ void Narrator::evaluated(std::uint64_t step, double loss) {
   progress_.eval(event);
 }
 
+void Narrator::saved(const launch::Saved& checkpoint) {
+  const CheckpointEvent event{checkpoint.step, checkpoint.folder, checkpoint.bytes,
+                              checkpoint.stall_seconds, checkpoint.commit_seconds};
+  log_.write(event);
+  progress_.saved(event);
+}
+
 void Narrator::ended(const launch::RunSummary& summary) {
   EndEvent event;
   event.steps = static_cast<std::int64_t>(summary.steps);
@@ -84,7 +96,7 @@ void Narrator::ended(const launch::RunSummary& summary) {
   event.device_growth = summary.device_growth;
   log_.write(event);
   progress_.finish();
-  if (run_->output.quiet) return;
+  if (run_->output.quiet || steps_ == 0) return;  // nothing was trained, so nothing measured
   launch::RunConfig whole = run_.asked();
   whole.sharding.zero_stage = 0;
   whole.memory = {.recompute = whole.memory.recompute};  // nothing is offloaded

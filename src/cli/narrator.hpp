@@ -14,6 +14,7 @@ class Narrator final : public launch::Observer {
   void settled(const std::vector<engine::PhaseReport>& phases) override;
   void stepped(const engine::StepResult& result, double seconds) override;
   void evaluated(std::uint64_t step, double loss) override;
+  void saved(const launch::Saved& checkpoint) override;
   void ended(const launch::RunSummary& summary) override;
 
  private:
@@ -21,6 +22,7 @@ class Narrator final : public launch::Observer {
   const launch::Job& job_;
   EventLog log_;
   Progress progress_;
+  std::uint64_t steps_ = 0;  // seen
 };
 
 }  // namespace sherd::cli

@@ -113,8 +113,8 @@ std::string plan_json(const launch::Validated& run, const launch::Job& job,
   const plan::Wire wire = plan::wire_bytes(plan.train.program, plan.setup.world());
   const plan::Estimate estimate = plan::simulate(plan, machine);
   const plan::Moves moved = plan::moved_bytes(plan.train.program);
-  const std::string key =
-      launch::numerics_key(prepared, *launch::first_weights(run, job, plan.setup.model));
+  const std::string key = launch::numerics_key(
+      prepared, launch::first_weights(run, job, plan.setup.model)->fingerprint());
   return fmt::format(
       R"({{"plan":{},"persistent":{{"params":{},"grads":{},"optimizer":{}}},"need":{},"wire_bytes":{{"all_gather":{},"reduce_scatter":{},"all_reduce":{}}},"moved_bytes":{{"to_device":{},"from_device":{},"read":{},"written":{}}},"parameters":{},"padded_parameters":{},"world":{},"zero_stage":{},"numerics_key":"{}","step_seconds":{}}})",
       to_json(planned_table(plan)), of(persistent, Use::params), of(persistent, Use::grads),

@@ -87,6 +87,13 @@ void Progress::eval(const EvalEvent& event) {
   out_ << "step " << event.step << print("  held-out loss %.4f", event.loss) << std::endl;
 }
 
+void Progress::saved(const CheckpointEvent& event) {
+  if (style_ == ProgressStyle::none) return;
+  finish();
+  out_ << "step " << event.step << "  saved " << event.path << " (" << format_bytes(event.bytes)
+       << print(", training waited %.2f s)", event.stall_seconds) << std::endl;
+}
+
 void Progress::finish() {
   if (open_) out_ << std::endl;
   open_ = false;

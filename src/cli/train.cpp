@@ -16,7 +16,9 @@
 #include "sherd/base/errors.hpp"
 #include "sherd/base/log.hpp"
 #include "sherd/cli/commands.hpp"
+#include "sherd/cli/event_log.hpp"
 #include "sherd/cli/session.hpp"
+#include "sherd/launch/resume.hpp"
 #include "sherd/launch/supervisor.hpp"
 
 namespace sherd::cli {
@@ -57,7 +59,8 @@ int be_rank(const launch::Validated& run, const std::function<launch::Job()>& ma
     std::optional<engine::Trace> trace;
     if (seat.rank == 0 && !run->output.trace.empty()) trace.emplace();
     const int code = launch::run_rank(
-        run, job, prepared, {*control, seat, *memory, trace ? &*trace : nullptr}, narrator.get());
+        run, job, prepared, {*control, seat, *memory, trace ? &*trace : nullptr, version()},
+        narrator.get());
     if (trace) write_trace(run->output.trace, *trace, prepared.plan.setup);
     return code;
   } catch (const std::exception& error) {
@@ -72,13 +75,26 @@ int be_rank(const launch::Validated& run, const std::function<launch::Job()>& ma
   }
 }
 
-// Ranks are given what --fit chose as flags, so that it is chosen once.
-int supervise(const launch::Validated& run, const std::string& chosen) {
+// Over what the command line says, or beside it where a file said it.
+void set_flag(std::vector<std::string>& arguments, const std::string& flag,
+              const std::string& value) {
+  const auto said = std::find_if(arguments.begin(), arguments.end(), [&](const std::string& word) {
+    return word == flag || word.starts_with(flag + "=");
+  });
+  const bool apart = said != arguments.end() && *said == flag;
+  if (said != arguments.end()) arguments.erase(said, said + (apart ? 2 : 1));
+  arguments.push_back(flag + "=" + value);
+}
+
+// Ranks are given what --fit and --resume latest chose as flags, so that it is chosen once.
+int supervise(const launch::Validated& run, const std::string& chosen, const std::string& from) {
   launch::SupervisorConfig config;
   config.world = run->ranks.ranks;
   config.program.arguments = own_arguments();
   std::istringstream flags(chosen);
   for (std::string word; flags >> word;) config.program.arguments.push_back(word);
+  if (checkpoint::resumes(run->checkpoint))
+    set_flag(config.program.arguments, "--resume", from.empty() ? "none" : from);
   config.program.environment = own_environment();
   const launch::RunEnd end = launch::Supervisor(std::move(config)).run();
   if (!end.cause.empty()) log::error(end.cause);
@@ -130,12 +146,15 @@ int train(const launch::Validated& run, const std::function<launch::Job()>& make
   }
   std::string chosen;
   std::optional<io::OffloadFolder> folder;  // held while the ranks run
+  std::optional<launch::Continuation> continuation;
   {
     const launch::Job job = make_job();
     const launch::Validated own = run->memory.fit ? fitted_run(run, job, chosen) : run;
     if (!ready(own, job, folder)) return 0;
+    continuation.emplace(run);
+    if (!checkpoint::resumes(run->checkpoint)) (void)EventLog(run->output.log);  // truncated
   }
-  return supervise(run, chosen);
+  return supervise(run, chosen, continuation->folder());
 }
 
 int train(const launch::RunConfig& config,

@@ -73,36 +73,6 @@ struct Assign {
   }
 };
 
-/// Sizes keep the largest suffix that divides them, so the text reads back to the same number.
-std::string size_text(Bytes bytes) {
-  constexpr std::pair<Bytes, const char*> units[] = {{gib, "GiB"}, {mib, "MiB"}, {kib, "KiB"}};
-  for (const auto& [unit, name] : units)
-    if (bytes != 0 && bytes % unit == 0) return std::to_string(bytes / unit) + name;
-  return std::to_string(bytes);
-}
-
-struct Text {
-  const Field& field;
-  std::string operator()(const bool* value) const { return *value ? "true" : "false"; }
-  std::string operator()(const int* value) const { return std::to_string(*value); }
-  std::string operator()(const std::int64_t* value) const { return std::to_string(*value); }
-  std::string operator()(const std::uint64_t* value) const {
-    return field.unit == Unit::bytes ? size_text(*value) : std::to_string(*value);
-  }
-  std::string operator()(const double* value) const {
-    return *value == 0 && !field.zero.empty() ? std::string(field.zero) : launch::shortest(*value);
-  }
-  std::string operator()(const std::string* value) const { return *value; }
-  std::string operator()(const std::vector<std::string>* values) const {
-    std::string all;
-    for (const std::string& value : *values) all += all.empty() ? value : " " + value;
-    return all;
-  }
-  std::string operator()(const Choice& choice) const {
-    return std::string(choice.names[*choice.index]);
-  }
-};
-
 }  // namespace
 
 std::string assign(const Field& field, std::string_view text) {
@@ -114,8 +84,6 @@ std::string assign(const Field& field, std::string_view text) {
   }
   return problem;
 }
-
-std::string text_of(const Field& field) { return std::visit(Text{field}, field.slot); }
 
 std::string placeholder_of(const Field& field) {
   if (!field.placeholder.empty()) return std::string(field.placeholder);

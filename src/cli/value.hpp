@@ -11,9 +11,6 @@ namespace sherd::cli {
 /// ("got '1.5', need an integer from 0 to 3"), nothing when it was assigned; ranges are check()'s.
 [[nodiscard]] std::string assign(const launch::Field& field, std::string_view text);
 
-/// The value as a person would write it: "4MiB", "fp32", "0.999".
-[[nodiscard]] std::string text_of(const launch::Field& field);
-
 /// What help calls the value: "N", "SIZE", "{fp32,bf16}".
 [[nodiscard]] std::string placeholder_of(const launch::Field& field);
 

@@ -17,7 +17,7 @@
 namespace sherd::comm {
 namespace {
 
-constexpr std::uint32_t layout_version = 0x53480001;
+constexpr std::uint32_t layout_version = 0x53480002;
 
 [[noreturn]] void refuse(const char* call, int fd) {
   const std::string reason = std::strerror(errno);

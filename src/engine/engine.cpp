@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/runner.hpp"
+#include "engine/snapshot.hpp"
 #include "engine/states.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/poison.hpp"
@@ -56,6 +57,7 @@ struct Engine::State {
     if (parts.device != nullptr) device_compute.emplace(*parts.device);
     runner.emplace(runner_parts(parts.plan.train, loader));
     if (parts.plan.evaluate) prepare_evaluation();
+    if (parts.plan.snapshot) prepare_saving();
     walk = make_walk(parts.plan.train, *runner);
     verdict = told<optim::Control>(parts.plan.train, "control", "host.control");
   }
@@ -70,10 +72,22 @@ struct Engine::State {
     eval_report = told<optim::EvalReport>(*parts.plan.evaluate, "eval.report", "host.report");
   }
 
+  void prepare_saving() {
+    image = image_of(parts.plan);
+    const View ring = find(*parts.plan.snapshot, "snapshot");
+    io::Storage& storage = parts.storage != nullptr ? *parts.storage : io::storage();
+    writer.emplace(storage, ring.raw(), image);
+    Streams all = streams();
+    snapshot.emplace(Snapshot::Parts{parts.plan, parts.arenas, parts.file, parts.abort,
+                                     *all[at(plan::Lane::down)], parts.device},
+                     *writer);
+    snapshot_walk = make_walk(*parts.plan.snapshot, *snapshot);
+  }
+
   Runner::Parts runner_parts(const plan::Scheduled& scheduled, const data::BatchLoader& from) {
     return {parts, scheduled, from, decide, streams(), watch, parts.device};
   }
-  std::unique_ptr<Walk> make_walk(const plan::Scheduled& scheduled, Runner& visitor) {
+  std::unique_ptr<Walk> make_walk(const plan::Scheduled& scheduled, Visitor& visitor) {
     if (parts.device == nullptr) {
       return std::make_unique<Executor>(
           Executor::Parts{scheduled, visitor, parts.arenas, ledger, parts.abort, parts.trace,
@@ -152,6 +166,17 @@ struct Engine::State {
     }
   }
 
+  template <class Load>
+  void fill(Load&& load, const optim::Control& first) {
+    const Opened open(parts.arenas[0], parts);
+    const Opened open_host(parts.arenas[static_cast<std::size_t>(memory::Tier::host)], parts);
+    load();
+    control = first;
+    const View where = find(parts.plan.train, "control");
+    device::copy(where.raw().first(sizeof control), bytes_of(control), compute());
+    device::block(compute(), parts.abort);
+  }
+
   View find(const plan::Scheduled& scheduled, const std::string& name) const {
     return persistent_view(scheduled, parts.arenas, name);
   }
@@ -195,8 +220,11 @@ struct Engine::State {
   data::BatchLoader loader;
   std::optional<data::BatchLoader> eval_loader;
   std::optional<Runner> runner, eval_runner;
+  checkpoint::FileImage image;
+  std::optional<checkpoint::FileWriter> writer;
+  std::optional<Snapshot> snapshot;
   device::Watch watch = [comm = &parts.comm] { comm->watch(); };
-  std::unique_ptr<Walk> walk, eval_walk;
+  std::unique_ptr<Walk> walk, eval_walk, snapshot_walk;
   const optim::Control* verdict = nullptr;  // for `read`
   const optim::EvalReport* eval_report = nullptr;
   optim::Control control;  // as of the last verdict
@@ -207,22 +235,61 @@ Engine::Engine(EngineParts parts) : state_(std::make_unique<State>(std::move(par
 Engine::~Engine() = default;
 
 void Engine::initialise(const model::Weights& weights) {
-  State& s = *state_;
-  const Opened open(s.parts.arenas[0], s.parts);
-  const Opened open_host(s.parts.arenas[static_cast<std::size_t>(memory::Tier::host)], s.parts);
-  load_weights(s.residence(), weights);
-  s.control = optim::initial(s.parts.precision);
-  const View control = s.find(s.parts.plan.train, "control");
-  device::copy(control.raw().first(sizeof s.control), bytes_of(s.control), s.compute());
-  device::block(s.compute(), s.parts.abort);
+  state_->fill([&] { load_weights(state_->residence(), weights); },
+               optim::initial(state_->parts.precision));
 }
 
-StepResult Engine::step(bool stop) {
+void Engine::restore(const checkpoint::Checkpoint& checkpoint) {
+  State& s = *state_;
+  const auto load = [&] {
+    const model::ModelSpec& spec = s.parts.plan.setup.model;
+    load_weights(s.residence(), *checkpoint::weights_of(checkpoint, spec));
+    load_moments(s.residence(), checkpoint);
+  };
+  const checkpoint::Progress& was = checkpoint.manifest().progress;
+  optim::Control control = optim::initial(s.parts.precision);
+  // A static scale is the flag's; a dynamic one goes on where it was.
+  if (s.decide.dynamic && was.hysteresis > 0) {
+    control.scale = was.scale;
+    control.good = was.good;
+    control.hysteresis = was.hysteresis;
+  }
+  control.skipped_in_row = was.skipped_in_row;
+  control.step = was.step;
+  control.applied = was.applied;
+  s.fill(load, control);
+  s.done = was.step;
+}
+
+void Engine::save(const std::string& folder, checkpoint::FileWriter::Settled settled) {
+  State& s = *state_;
+  expects(s.snapshot_walk != nullptr, "save: the plan has no snapshot; prepare it to save");
+  s.guarded([&] {
+    s.walk->drain();
+    s.writer->start(folder, std::move(settled));
+    s.snapshot->begin();
+    s.snapshot_walk->run(0);
+    s.snapshot_walk->drain();
+    s.snapshot->finish();
+  });
+}
+
+const checkpoint::FileWriter* Engine::saving() const {
+  return state_->writer ? &*state_->writer : nullptr;
+}
+
+checkpoint::Progress Engine::progress() const {
+  const optim::Control& c = state_->control;
+  return {c.scale, c.good, c.hysteresis, c.skipped_in_row, c.step, c.applied};
+}
+
+StepResult Engine::step(Wish wish) {
   State& s = *state_;
   const std::uint64_t applied = s.control.applied;
   const double lr = optim::learning_rate(s.parts.optimizer, applied, s.parts.total_steps);
   s.runner->fed = {static_cast<float>(lr), optim::bias_correction(s.parts.optimizer.beta1, applied),
-                   optim::bias_correction(s.parts.optimizer.beta2, applied), stop ? 1 : 0};
+                   optim::bias_correction(s.parts.optimizer.beta2, applied),
+                   optim::wishes(wish.stop, wish.save)};
   // The verdict comes before the updates: a device has those, and the host goes on.
   s.guarded([&] {
     s.walk->run(s.done);
@@ -239,7 +306,8 @@ StepResult Engine::step(bool stop) {
           verdict.update.skip != 0,
           verdict.skipped_in_row,
           verdict.at_minimum != 0,
-          verdict.stop > 0};
+          verdict.stop > 0,
+          verdict.save > 0};
 }
 
 double Engine::evaluate() {

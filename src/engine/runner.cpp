@@ -107,7 +107,7 @@ void Runner::feed(const Step& step, Bound& bound, const Moment& moment) {
   bound.control->update.lr = fed.lr;
   bound.control->update.bias1 = fed.bias1;
   bound.control->update.bias2 = fed.bias2;
-  std::memcpy(bound.vote_local.data, &fed.stop, sizeof fed.stop);
+  std::memcpy(bound.vote_local.data, &fed.wishes, sizeof fed.wishes);
 }
 
 void Runner::feed_device(const Step& step, Bound& bound) {
@@ -120,7 +120,7 @@ void Runner::feed_device(const Step& step, Bound& bound) {
     device::copy(raw(to.lr), raw(from.lr), compute());
     device::copy(raw(to.bias1), raw(from.bias1), compute());
     device::copy(raw(to.bias2), raw(from.bias2), compute());
-    device::copy({bound.vote_local.data, sizeof from.stop}, raw(from.stop), compute());
+    device::copy({bound.vote_local.data, sizeof from.wishes}, raw(from.wishes), compute());
   }
 }
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "sherd/base/errors.hpp"
@@ -32,12 +34,23 @@ View cut(const View& view, std::uint64_t first, std::uint64_t count) {
   return {view.data + bytes_of(view.type, first), {1, static_cast<std::int64_t>(count)}, view.type};
 }
 
-/// The tile of a parameter and its master, as far as the formats have one.
+/// A bucket's parameters and their masters, as far as the formats have them.
+struct WeightPlaces {
+  WeightPlaces(const Residence& in, std::size_t bucket)
+      : param(in, *plan::state_buffer(in.plan.setup, State::param, bucket)) {
+    if (auto of = plan::state_buffer(in.plan.setup, State::master, bucket))
+      master.emplace(in, *std::move(of));
+  }
+
+  StatePlace param;
+  std::optional<StatePlace> master;
+};
+
+/// A tile of both.
 struct Weight {
-  Weight(const Residence& in, std::size_t bucket, Range range, HeldTile::Fill fill)
-      : param(in, *plan::state_buffer(in.plan.setup, State::param, bucket), range, fill) {
-    const auto master_of = plan::state_buffer(in.plan.setup, State::master, bucket);
-    if (master_of) master.emplace(in, *master_of, range, fill);
+  Weight(const WeightPlaces& places, Range range, HeldTile::Fill fill)
+      : param(places.param, range, fill) {
+    if (places.master) master.emplace(*places.master, range, fill);
   }
   void set(const float* values, std::uint64_t first, std::uint64_t count) const {
     const View source{const_cast<std::byte*>(reinterpret_cast<const std::byte*>(values)),
@@ -80,9 +93,10 @@ struct Weight {
 void write_zeros(const Residence& in, State state, std::size_t bucket, Range but) {
   const std::optional<StateBuffer> buffer = plan::state_buffer(in.plan.setup, state, bucket);
   if (!buffer || buffer->home != plan::Tier::file) return;
-  for (const plan::Run& run : plan::runs_of(in.plan.setup, *buffer)) {
+  const StatePlace place(in, *buffer);
+  for (const plan::Run& run : place.runs) {
     const bool loaded = run.range.first >= but.first && run.range.end() <= but.end();
-    if (run.low && !loaded) HeldTile(in, *buffer, run.range, HeldTile::Fill::zero).put();
+    if (run.low && !loaded) HeldTile(place, run.range, HeldTile::Fill::zero).put();
   }
 }
 
@@ -105,34 +119,42 @@ View persistent_view(const plan::Scheduled& scheduled, const Arenas& arenas,
           buffer.type};
 }
 
-HeldTile::HeldTile(const Residence& in, const StateBuffer& state, Range range, Fill fill)
-    : in_(in) {
-  const std::vector<plan::Run> runs = plan::runs_of(in.plan.setup, state);
-  const auto run = std::find_if(runs.begin(), runs.end(), [&](const plan::Run& r) {
-    return r.range.first <= range.first && range.end() <= r.range.end();
-  });
-  expects(run != runs.end(), "engine: got a range over several tiles of " + state.name);
+StatePlace::StatePlace(const Residence& residence, StateBuffer of)
+    : in(residence), state(std::move(of)), runs(plan::runs_of(in.plan.setup, state)) {
   const plan::Scheduled& scheduled = in.plan.train;
-  const std::string name = run->low ? state.low_name() : state.name;
-  const plan::BufferId id = plan::find_buffer(scheduled.program, name);
-  const plan::Tier tier = scheduled.program.at(id).tier;
+  const auto offset = [&](const std::string& name) {
+    return scheduled.at[plan::index_of(plan::find_buffer(scheduled.program, name))].offset;
+  };
+  kept = offset(state.name);
+  if (state.moved()) low = offset(state.low_name());
+}
+
+HeldTile::HeldTile(const StatePlace& place, Range range, Fill fill) : in_(place.in) {
+  const StateBuffer& state = place.state;
+  const auto run =
+      std::partition_point(place.runs.begin(), place.runs.end(),
+                           [&](const plan::Run& r) { return r.range.end() <= range.first; });
+  expects(
+      run != place.runs.end() && run->range.first <= range.first && range.end() <= run->range.end(),
+      "engine: got a range over several tiles of " + state.name);
+  const plan::Tier tier = run->low ? state.home : plan::Tier::device;
   const Bytes first = run->first + bytes_of(state.type, range.first - run->range.first);
   const Shape shape{1, static_cast<std::int64_t>(range.count)};
-  offset_ = scheduled.at[plan::index_of(id)].offset + first;
+  offset_ = (run->low ? place.low : place.kept) + first;
   if (tier == plan::Tier::file) {
     expects(range == run->range, "engine: got a part of a record of " + state.name);
-    record_ = name + " tile at " + std::to_string(range.first);
+    record_ = state.low_name() + " tile at " + std::to_string(range.first);
     held_ = memory::Arena::anonymous(io::record_bytes(run->size));
     view_ = {held_.bytes().data() + io::direct_block, shape, state.type};
-    if (fill == Fill::current) in.file->read(offset_, held_.bytes(), run->size, record_);
+    if (fill == Fill::current) in_.file->read(offset_, held_.bytes(), run->size, record_);
     return;
   }
-  home_ = {in.arenas[static_cast<std::size_t>(tier)].data() + offset_, shape, state.type};
+  home_ = {in_.arenas[static_cast<std::size_t>(tier)].data() + offset_, shape, state.type};
   view_ = home_;
-  if (tier != plan::Tier::device || in.device.kind() == DeviceKind::cpu) return;
+  if (tier != plan::Tier::device || in_.device.kind() == DeviceKind::cpu) return;
   held_ = memory::Arena::anonymous(home_.bytes());
   view_.data = held_.bytes().data();
-  if (fill == Fill::current) device::copy(view_.raw(), home_.raw(), in.device);
+  if (fill == Fill::current) device::copy(view_.raw(), home_.raw(), in_.device);
 }
 
 void HeldTile::put() const {
@@ -147,8 +169,9 @@ void load_weights(const Residence& in, const model::Weights& weights) {
     write_zeros(in, State::param, b, held);
     write_zeros(in, State::moment1, b, {});
     write_zeros(in, State::moment2, b, {});
+    const WeightPlaces places(in, b);
     for (const plan::Tile& tile : plan::tiles_of(setup, b, held)) {
-      const Weight weight(in, b, tile.range, HeldTile::Fill::zero);
+      const Weight weight(places, tile.range, HeldTile::Fill::zero);
       for (const shard::Segment& segment : setup.layout.segments(b, tile.range)) {
         for_portions(segment.count, in.host, [&](std::uint64_t done, std::uint64_t count) {
           std::vector<float> values(count);  // outside the arena but small
@@ -161,15 +184,41 @@ void load_weights(const Residence& in, const model::Weights& weights) {
   }
 }
 
+void load_moments(const Residence& in, const checkpoint::Checkpoint& from) {
+  const plan::Setup& setup = in.plan.setup;
+  for (std::size_t b = 0; b < setup.layout.buckets().size(); ++b) {
+    for (const State moment : {State::moment1, State::moment2}) {
+      const std::optional<StateBuffer> buffer = plan::state_buffer(setup, moment, b);
+      if (!buffer) continue;
+      const StatePlace place(in, *buffer);
+      for (const plan::Tile& tile : plan::tiles_of(setup, b, setup.held(b))) {
+        const HeldTile held(place, tile.range, HeldTile::Fill::zero);
+        for (const shard::Segment& segment : setup.layout.segments(b, tile.range)) {
+          const checkpoint::Tensor* tensor = from.find(setup.model.params[segment.param].name);
+          for_portions(segment.count, in.host, [&](std::uint64_t done, std::uint64_t count) {
+            const bool blocks = buffer->type == DType::q8;  // whole ones, with their padding
+            const std::uint64_t room = blocks ? round_up(count, q8_elements) : count;
+            from.read_moment(*tensor, static_cast<checkpoint::State>(moment),
+                             segment.in_param + done,
+                             cut(held.view(), segment.in_range + done, room));
+          });
+        }
+        held.put();
+      }
+    }
+  }
+}
+
 Digest digest_of(const Residence& in) {
   const plan::Setup& setup = in.plan.setup;
   std::array<std::atomic<std::uint64_t>, 2> digest{};  // sums: any order gives the same
   for (std::size_t b = 0; b < setup.layout.buckets().size(); ++b) {
     const Range owned = setup.layout.shard(b, setup.rank);  // also where everybody holds everything
+    const WeightPlaces places(in, b);
     for (const plan::Tile& tile : plan::tiles_of(setup, b, setup.held(b))) {
       const Range mine = common(tile.range, owned);
       if (mine.count == 0) continue;
-      const Weight weight(in, b, tile.range, HeldTile::Fill::current);
+      const Weight weight(places, tile.range, HeldTile::Fill::current);
       for (const shard::Segment& segment : setup.layout.segments(b, mine)) {
         const std::uint64_t name = mix(hash_name(setup.model.params[segment.param].name));
         const std::uint64_t start = mine.first - tile.range.first + segment.in_range;

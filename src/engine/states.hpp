@@ -2,7 +2,9 @@
 // Persistent state between programs: filled at start, digested at the end.
 #include <array>
 #include <string>
+#include <vector>
 
+#include "sherd/checkpoint/checkpoint.hpp"
 #include "sherd/io/record_file.hpp"
 #include "sherd/memory/arena.hpp"
 #include "sherd/memory/tier.hpp"
@@ -26,6 +28,16 @@ struct Residence {
 [[nodiscard]] View persistent_view(const plan::Scheduled& scheduled, const Arenas& arenas,
                                    const std::string& name);
 
+/// Where a state of one bucket lies: looked up once, for all its tiles.
+struct StatePlace {
+  StatePlace(const Residence& residence, plan::StateBuffer of);
+
+  const Residence& in;
+  plan::StateBuffer state;
+  std::vector<plan::Run> runs;
+  Bytes kept = 0, low = 0;  // offsets of the two buffers in their tiers
+};
+
 /// One tile of a state in host memory, wherever its home is.
 ///
 /// **Memory** a copy, unless the home is memory that the host may touch. `range` is a tile of
@@ -33,7 +45,7 @@ struct Residence {
 class HeldTile {
  public:
   enum class Fill : std::uint8_t { zero, current };
-  HeldTile(const Residence& in, const plan::StateBuffer& state, shard::Range range, Fill fill);
+  HeldTile(const StatePlace& place, shard::Range range, Fill fill);
 
   [[nodiscard]] const View& view() const { return view_; }
   /// The home becomes what the view holds.
@@ -49,6 +61,9 @@ class HeldTile {
 
 /// Writes what this rank owns of master weights and stored parameters; other state starts at zero.
 void load_weights(const Residence& in, const model::Weights& weights);
+
+/// The moments of this rank, of a checkpoint that may keep them in another format.
+void load_moments(const Residence& in, const checkpoint::Checkpoint& from);
 
 /// A sum over elements of hash(parameter name, index, fp32 bits): ranks add theirs in any order.
 using Digest = std::array<std::uint64_t, 2>;

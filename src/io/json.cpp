@@ -15,7 +15,7 @@ using nlohmann::json;
 /// Sees every parse event; throws before a hostile text can make the tree large.
 class Guard {
  public:
-  Guard(const File& file, const JsonLimits& limits) : file_(file), limits_(limits) {}
+  Guard(const std::string& path, const JsonLimits& limits) : path_(path), limits_(limits) {}
 
   void see(int depth, json::parse_event_t event, const json& parsed) {
     if (depth > limits_.depth) refuse("is nested deeper than " + std::to_string(limits_.depth));
@@ -32,9 +32,9 @@ class Guard {
 
  private:
   [[noreturn]] void refuse(const std::string& problem) const {
-    throw DataError(file_.path() + ": " + problem);
+    throw DataError(path_ + ": " + problem);
   }
-  const File& file_;
+  const std::string& path_;
   const JsonLimits& limits_;
   std::size_t values_ = 0;
   std::vector<std::set<std::string>> keys_;
@@ -42,9 +42,9 @@ class Guard {
 
 }  // namespace
 
-json parse_json(const File& file, Bytes file_offset, std::string_view text,
+json parse_json(const std::string& path, Bytes file_offset, std::string_view text,
                 const JsonLimits& limits) {
-  Guard guard(file, limits);
+  Guard guard(path, limits);
   try {
     return json::parse(text.begin(), text.end(),
                        [&](int depth, json::parse_event_t event, json& parsed) {
@@ -52,15 +52,15 @@ json parse_json(const File& file, Bytes file_offset, std::string_view text,
                          return true;
                        });
   } catch (const json::parse_error& error) {
-    file.refuse(file_offset + (error.byte > 0 ? error.byte - 1 : 0), "is not valid JSON");
+    throw DataError(path + ": is not valid JSON at byte " +
+                    std::to_string(file_offset + (error.byte > 0 ? error.byte - 1 : 0)));
   } catch (const json::exception& error) {
-    throw DataError(file.path() + ": has JSON that cannot be used (" + printable(error.what()) +
-                    ")");
+    throw DataError(path + ": has JSON that cannot be used (" + printable(error.what()) + ")");
   }
 }
 
 json read_json(const File& file, const JsonLimits& limits) {
-  return parse_json(file, 0, read_text(file, limits.bytes), limits);
+  return parse_json(file.path(), 0, read_text(file, limits.bytes), limits);
 }
 
 }  // namespace sherd::io

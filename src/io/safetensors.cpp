@@ -152,7 +152,7 @@ TensorIndex read_safetensors_index(const File& file) {
   std::string text(length, '\0');
   file.pread_exact(8, std::as_writable_bytes(std::span(text)));
   if (!text.starts_with('{')) file.refuse(8, "has a header that does not start with '{'");
-  const json header = parse_json(file, 8, text);
+  const json header = parse_json(file.path(), 8, text);
   return Reader(file, 8 + length).read(header);
 }
 

@@ -245,6 +245,34 @@ void add_memory(Fields& f, plan::MemoryConfig& c) {
       {in, "fit", "choose stage, recompute, placement and the like so that the run fits", &c.fit});
 }
 
+void add_checkpoint(Fields& f, checkpoint::CheckpointConfig& c) {
+  constexpr auto in = Concern::checkpoint;
+  f.push_back({in, "save", "folder for this run's checkpoints", &c.save, {}, {}, "DIR"});
+  f.push_back({in,
+               "save_every",
+               "steps between checkpoints; 0: only at the end; auto: by what saving costs",
+               &c.save_every,
+               {},
+               {},
+               "STEPS|auto"});
+  f.push_back({in, "keep", "newest checkpoints that stay; 0: all", &c.keep, up_to(1e9)});
+  f.push_back({in,
+               "resume",
+               "go on from this checkpoint; latest: the newest good one in --save",
+               &c.resume,
+               {},
+               {},
+               "DIR|latest"});
+  f.push_back({in, "save_memory",
+               "host memory of a rank's snapshot; what does not fit waits for the disk",
+               &c.save_memory, size, Unit::bytes});
+  f.push_back({in,
+               "failures_per_day",
+               "of the whole job, for --save-every auto",
+               &c.failures_per_day,
+               {.low = 0, .high = 1e6, .low_open = true}});
+}
+
 void add_output(Fields& f, OutputConfig& c) {
   constexpr auto in = Concern::output;
   f.push_back({in, "log", "write one JSON event a line to this file", &c.log, {}, {}, "FILE"});
@@ -272,6 +300,7 @@ std::vector<Field> describe(RunConfig& config) {
   add_optimizer(fields, config.optimizer);
   add_memory(fields, config.memory);
   add_file_tier(fields, config.file_tier);
+  add_checkpoint(fields, config.checkpoint);
   add_output(fields, config.output);
   return fields;
 }

@@ -52,6 +52,36 @@ struct Allowed {
   }
 };
 
+/// Sizes keep the largest suffix that divides them, so the text reads back to the same number.
+std::string size_text(Bytes bytes) {
+  constexpr std::pair<Bytes, const char*> units[] = {{gib, "GiB"}, {mib, "MiB"}, {kib, "KiB"}};
+  for (const auto& [unit, name] : units)
+    if (bytes != 0 && bytes % unit == 0) return std::to_string(bytes / unit) + name;
+  return std::to_string(bytes);
+}
+
+struct ValueText {
+  const Field& field;
+  std::string operator()(const bool* value) const { return *value ? "true" : "false"; }
+  std::string operator()(const int* value) const { return std::to_string(*value); }
+  std::string operator()(const std::int64_t* value) const { return std::to_string(*value); }
+  std::string operator()(const std::uint64_t* value) const {
+    return field.unit == Unit::bytes ? size_text(*value) : std::to_string(*value);
+  }
+  std::string operator()(const double* value) const {
+    return *value == 0 && !field.zero.empty() ? std::string(field.zero) : shortest(*value);
+  }
+  std::string operator()(const std::string* value) const { return *value; }
+  std::string operator()(const std::vector<std::string>* values) const {
+    std::string all;
+    for (const std::string& value : *values) all += all.empty() ? value : " " + value;
+    return all;
+  }
+  std::string operator()(const Choice& choice) const {
+    return std::string(choice.names[*choice.index]);
+  }
+};
+
 }  // namespace
 
 std::string flag_of(std::string_view key) {
@@ -62,6 +92,8 @@ std::string flag_of(std::string_view key) {
 }
 
 std::string allowed(const Field& field) { return std::visit(Allowed{field}, field.slot); }
+
+std::string text_of(const Field& field) { return std::visit(ValueText{field}, field.slot); }
 
 std::string shortest(double value) {
   std::array<char, 64> text{};

@@ -33,11 +33,8 @@ std::uint64_t total_steps(const Validated& run, const Job& job) {
 
 // Are there lanes beside compute?
 bool moves_state(const RunConfig& run) {
-  const plan::MemoryConfig& m = run.memory;
-  return m.offload_optimizer != plan::Offload::none || m.offload_params != plan::Offload::none ||
-         m.offload_master > plan::OffloadOr::none || m.offload_moments > plan::OffloadOr::none ||
-         m.offload_grads > plan::OffloadOr::none ||
-         m.offload_activations != plan::OffloadActivations::none;
+  return plan::offloads_state(run.memory) ||
+         run.memory.offload_activations != plan::OffloadActivations::none;
 }
 
 // NCCL's sums depend on the world and on what is sent at once.
@@ -133,8 +130,8 @@ std::string path_of(const Validated& run, DType compute) {
                      compute == DType::f32 ? devices.path_f32 : devices.path_16);
 }
 
-std::string numerics_key(const Prepared& prepared, const model::Weights& weights) {
-  return key_of(fmt::format("{} weights {:016x}", prepared.policy_key, weights.fingerprint()));
+std::string numerics_key(const Prepared& prepared, std::uint64_t weights) {
+  return key_of(fmt::format("{} weights {:016x}", prepared.policy_key, weights));
 }
 
 std::unique_ptr<model::Weights> first_weights(const Validated& run, const Job& job,
@@ -145,7 +142,8 @@ std::unique_ptr<model::Weights> first_weights(const Validated& run, const Job& j
 Prepared prepare(const Validated& run, const Job& job, Rank rank) {
   const int world = run->ranks.ranks;
   check_sequences(job, world);
-  Prepared prepared{plan::Plan{plan::Setup{{}, shard::Layout({}, 1, 1)}, {}, std::nullopt, {}, 0}};
+  Prepared prepared{
+      plan::Plan{plan::Setup{{}, shard::Layout({}, 1, 1)}, {}, std::nullopt, std::nullopt, {}, 0}};
   const int cores_a_rank = std::max(1, usable_cores() / world);
   prepared.threads = run->ranks.threads > 0 ? run->ranks.threads : cores_a_rank;
   // A device's lanes cost no core.
@@ -165,6 +163,8 @@ Prepared prepare(const Validated& run, const Job& job, Rank rank) {
   setup.grad_accum = static_cast<std::uint32_t>(run->batch.grad_accum);
   setup.sample = job.sample;
   setup.eval_batches = eval_batches(run, job, world);
+  setup.saves = !run->checkpoint.save.empty();
+  setup.snapshot_bytes = run->checkpoint.save_memory;
   prepared.policy_key = key_of(numerics_text(run, job, setup));
   prepared.steps = total_steps(run, job);
   prepared.plan = plan::make_plan(std::move(setup));

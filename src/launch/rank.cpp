@@ -4,12 +4,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <csignal>
+#include <random>
 
 #include "sherd/base/errors.hpp"
 #include "sherd/base/log.hpp"
 #include "sherd/base/poison.hpp"
 #include "sherd/comm/interface.hpp"
 #include "sherd/launch/machine.hpp"
+#include "sherd/launch/resume.hpp"
 
 namespace sherd::launch {
 namespace {
@@ -36,6 +39,11 @@ void judge(const engine::StepResult& result) {
   }
 }
 
+std::string new_run_id() {
+  std::random_device bits;
+  return fmt::format("{:08x}{:08x}{:08x}{:08x}", bits(), bits(), bits(), bits());
+}
+
 class Training {
  public:
   Training(const Validated& run, Job& job, const Prepared& prepared, const Seat& seat,
@@ -46,10 +54,10 @@ class Training {
         observer_(observer),
         comm_(communicator()),
         engine_(parts(job)) {
-    const std::unique_ptr<model::Weights> weights =
-        first_weights(run, job, prepared.plan.setup.model);
-    if (observer != nullptr) key_ = numerics_key(prepared, *weights);
-    engine_.initialise(*weights);
+    manifest_.run = new_run_id();
+    checkpoint::resumes(run->checkpoint) ? resume(job) : start(job);
+    if (observer != nullptr) key_ = numerics_key(prepared, manifest_.start_weights);
+    if (prepared.plan.snapshot) prepare_saving(job);
   }
 
   int loop() {
@@ -60,24 +68,27 @@ class Training {
     bool evaluated = false;
     while (engine_.steps() < prepared_.steps && !result.stop) {
       seat_.control.note_step(rank(), static_cast<std::int64_t>(engine_.steps() + 1));
-      result = engine_.step(seat_.control.stop_signal.load() != 0);
+      result = engine_.step({seat_.control.stop_signal.load() != 0, saving_ && saving_->wish()});
       const Clock::time_point now = Clock::now();
       if (observer_ != nullptr)
         observer_->stepped(result, std::chrono::duration<double>(now - last).count());
       judge(result);
-      if (result.step == 1) check_reserve();
-      if (result.step == 2 && seat_.memory.device() != nullptr) free_ = seat_.memory.device_free();
-      if (result.step == settled_by) settle();
+      if (result.step == resumed_ + 1) check_reserve();
+      if (result.step == resumed_ + 2 && seat_.memory.device() != nullptr)
+        free_ = seat_.memory.device_free();
+      if (result.step == resumed_ + settled_by) settle();
       const auto every = static_cast<std::uint64_t>(run_->batch.eval_every);
       evaluated = every > 0 && result.step % every == 0 && evaluate();
-      last = evaluated ? Clock::now() : now;
+      if (result.save) saving_->begin();
+      tell_saved();
+      last = evaluated || result.save ? Clock::now() : now;
     }
-    if (!evaluated && !result.stop && engine_.steps() > 0) evaluate();
+    if (!evaluated && !result.stop && result.step > 0) evaluate();
+    const auto signal =
+        static_cast<int>(std::max<std::uint32_t>(seat_.control.stop_signal, SIGINT));
+    if (saving_) save_last(result.stop && signal != SIGTERM);
     finish(result, seconds_since(start));
-    return result.stop
-               ? 128 +
-                     static_cast<int>(std::max<std::uint32_t>(seat_.control.stop_signal.load(), 2))
-               : 0;
+    return result.stop ? 128 + signal : 0;
   }
 
  private:
@@ -119,10 +130,56 @@ class Training {
     parts.trace = seat_.trace;
     return parts;
   }
+  void start(const Job& job) {
+    const std::unique_ptr<model::Weights> weights =
+        first_weights(run_, job, prepared_.plan.setup.model);
+    if (saves() || observer_ != nullptr) manifest_.start_weights = weights->fingerprint();
+    engine_.initialise(*weights);
+  }
+  void resume(const Job& job) {
+    const checkpoint::Checkpoint from(io::storage(), run_->checkpoint.resume);
+    const checkpoint::Manifest& was = from.manifest();
+    for (const std::string& change : changes(from, origin_of(run_, job))) {
+      if (rank() == 0) log::info("--resume: changed " + change);
+    }
+    if (rank() == 0 && was.world != run_->ranks.ranks)
+      log::info(fmt::format("--resume: saved by {} ranks, goes on with {}", was.world,
+                            run_->ranks.ranks));
+    engine_.restore(from);
+    manifest_.run = was.run;
+    manifest_.start_weights = was.start_weights;
+    resumed_ = was.progress.step;
+  }
+  bool saves() const { return prepared_.plan.snapshot.has_value(); }
+  void prepare_saving(const Job& job) {
+    Origin origin = origin_of(run_, job);
+    manifest_.library = seat_.version;
+    manifest_.world = run_->ranks.ranks;
+    manifest_.model = std::move(origin.model);
+    manifest_.data = std::move(origin.data);
+    manifest_.settings = std::move(origin.settings);
+    manifest_.numerics_key = key_;
+    saving_.emplace(Saving::Parts{engine_, seat_.control, rank(), run_->ranks.ranks,
+                                  run_->checkpoint, io::storage(), manifest_, resumed_});
+  }
+  void save_last(bool settles_only) {
+    settles_only ? saving_->settle() : saving_->finish();
+    tell_saved();
+  }
+  void tell_saved() {
+    if (observer_ == nullptr || !saving_) return;
+    while (const std::optional<Saved> saved = saving_->news()) observer_->saved(*saved);
+  }
   void announce() {
     comm_->barrier({"start"});
     if (observer_ == nullptr) return;
-    RunStart start{prepared_, key_, prepared_.plan.setup.model.parameters(), {}, {}};
+    RunStart start{prepared_,
+                   key_,
+                   prepared_.plan.setup.model.parameters(),
+                   {},
+                   {},
+                   resumed_,
+                   checkpoint::resumes(run_->checkpoint) ? run_->checkpoint.resume : ""};
     for (int r = 0; r < comm_->world(); ++r)
       start.pids.push_back(seat_.control.ranks[static_cast<std::size_t>(r)].pid.load());
     if (seat_.memory.file() != nullptr) start.io_engine = seat_.memory.file()->engine();
@@ -176,6 +233,9 @@ class Training {
   std::unique_ptr<comm::Communicator> comm_;
   engine::Engine engine_;
   std::string key_;
+  checkpoint::Manifest manifest_;  // of every save: all but its progress and contents
+  std::uint64_t resumed_ = 0;      // step
+  std::optional<Saving> saving_;
   std::optional<Bytes> free_;  // on the device, after step 2
 };
 

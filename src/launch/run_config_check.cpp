@@ -174,11 +174,7 @@ void check_offload(const RunConfig& c, Problems& problems) {
   const plan::MemoryConfig usual;
   const bool state =
       offloads(m.offload_optimizer) || offloads(m.offload_master) || offloads(m.offload_moments);
-  const bool any = state || offloads(m.offload_params) || offloads(m.offload_grads);
-  const auto on_file = [](auto place) { return place == decltype(place)::file; };
-  const bool file = on_file(m.offload_optimizer) || on_file(m.offload_master) ||
-                    on_file(m.offload_moments) || on_file(m.offload_params) ||
-                    on_file(m.offload_grads);
+  const bool any = plan::offloads_state(m), file = plan::offloads_to_files(m);
   if (m.offload_fraction != usual.offload_fraction && !any && !m.fit)
     problems.push_back("--offload-fraction: needs a state that is offloaded");
   if (m.offload_tile % static_cast<std::int64_t>(shard::quantum) != 0)
@@ -197,6 +193,24 @@ void check_offload(const RunConfig& c, Problems& problems) {
   if (f.offload_dir_any) useless("--offload-dir-any");
   if (f.io_engine != io::IoEngine::automatic) useless("--io-engine");
   if (f.file_limit != 0) useless("--file-limit");
+}
+
+void check_checkpoint(const checkpoint::CheckpointConfig& c, Problems& problems) {
+  const checkpoint::CheckpointConfig usual;
+  if (!checkpoint::parse_save_every(c.save_every))
+    problems.push_back("--save-every: got '" + c.save_every + "', need a number of steps or auto");
+  if (c.failures_per_day != usual.failures_per_day && c.save_every != "auto")
+    problems.push_back("--failures-per-day: needs --save-every auto");
+  if (c.resume.empty())
+    problems.push_back("--resume: got nothing, need a checkpoint's folder, latest or none");
+  if (!c.save.empty()) return;
+  const auto useless = [&](const char* flag) {
+    problems.push_back(std::string(flag) + ": needs --save");
+  };
+  if (c.save_every != usual.save_every) useless("--save-every");
+  if (c.keep != usual.keep) useless("--keep");
+  if (c.save_memory != usual.save_memory) useless("--save-memory");
+  if (c.resume == "latest") useless("--resume latest");
 }
 
 std::string equation(std::int64_t global, std::int64_t micro, std::int64_t accum, int world) {
@@ -245,6 +259,7 @@ std::vector<std::string> check(const RunConfig& config, Purpose purpose) {
   check_loss_scale(config.precision, problems);
   check_fp32(config, problems);
   check_states(config, problems);
+  check_checkpoint(config.checkpoint, problems);
   check_offload(config, problems);
   return problems;
 }

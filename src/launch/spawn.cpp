@@ -29,6 +29,7 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
   // A terminal and most job managers signal the whole group; the supervisor passes it on in order.
   signal(SIGINT, SIG_IGN);
   signal(SIGTERM, SIG_IGN);
+  signal(SIGUSR1, SIG_IGN);
   signal(SIGPIPE, SIG_IGN);  // a reader of progress that leaves must not end the training
   signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error with a name
   sigprocmask(SIG_SETMASK, &mask, nullptr);

@@ -77,6 +77,7 @@ class Supervisor::Signals {
     sigemptyset(&stops);
     sigaddset(&stops, SIGINT);
     sigaddset(&stops, SIGTERM);
+    sigaddset(&stops, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, &stops, &before_);
     fd_ = signalfd(-1, &stops, SFD_CLOEXEC | SFD_NONBLOCK);
     struct sigaction plain {};
@@ -163,6 +164,10 @@ void Supervisor::wait_for_news(const Signals& signals) {
 }
 
 void Supervisor::heed(int signal) {
+  if (signal == SIGUSR1) {
+    control_->save_requests.fetch_add(1);
+    return;
+  }
   std::uint32_t none = 0;
   if (control_->stop_signal.compare_exchange_strong(none, static_cast<std::uint32_t>(signal))) {
     return;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <numeric>
+#include <set>
 
 #include "sherd/base/errors.hpp"
 #include "sherd/io/record_file.hpp"
@@ -153,9 +154,29 @@ void place_transients(const Program& program, std::vector<Placement>& at,
   }
 }
 
-void record_peak(const Program& program, const std::vector<Placement>& at, MemoryPlan& plan) {
+// Bytes of what other programs keep and this one does not know, by tier and use: they live too.
+std::array<ByUse, memory::tiers> kept_elsewhere(std::span<const Program> programs,
+                                                const Program& here) {
+  std::set<std::string> known;
+  for (const Buffer& buffer : here.buffers) known.insert(buffer.name);
+  std::array<ByUse, memory::tiers> bytes{};
+  for (const Program& program : programs) {
+    for (const Buffer& buffer : program.buffers) {
+      if (buffer.persistent && known.insert(buffer.name).second)
+        bytes[static_cast<std::size_t>(buffer.tier)][static_cast<std::size_t>(buffer.use)] +=
+            buffer.size;
+    }
+  }
+  return bytes;
+}
+
+void record_peak(std::span<const Program> programs, const Program& program,
+                 const std::vector<Placement>& at, MemoryPlan& plan) {
+  const std::array<ByUse, memory::tiers> elsewhere = kept_elsewhere(programs, program);
   for (std::size_t tier = 0; tier < memory::tiers; ++tier) {
     std::vector<std::array<std::int64_t, memory::uses>> change(program.steps.size() + 1);
+    for (std::size_t use = 0; use < memory::uses; ++use)
+      change[0][use] = static_cast<std::int64_t>(elsewhere[tier][use]);
     for (std::size_t b = 0; b < program.buffers.size(); ++b) {
       const Buffer& buffer = program.buffers[b];
       if (static_cast<std::size_t>(buffer.tier) != tier || at[b].born == never) continue;
@@ -197,7 +218,8 @@ MemoryPlan place(std::span<const Program> programs, int window) {
     for (std::size_t tier = 0; tier < arena.size(); ++tier)
       plan.arena[tier] = std::max(plan.arena[tier], arena[tier]);
   }
-  for (std::size_t p = 0; p < programs.size(); ++p) record_peak(programs[p], plan.at[p], plan);
+  for (std::size_t p = 0; p < programs.size(); ++p)
+    record_peak(programs, programs[p], plan.at[p], plan);
   return plan;
 }
 

@@ -17,13 +17,15 @@ Plan make_plan(Setup setup) {
   std::vector<Program> programs;
   programs.push_back(train_program(setup));
   if (setup.eval_batches > 0) programs.push_back(evaluate_program(setup));
+  if (setup.saves) programs.push_back(snapshot_program(setup, programs.front()));
   MemoryPlan memory = place(programs, setup.window);
   const auto schedule = [&](std::size_t p) {
     std::vector<Wait> waits = order(programs[p], memory.at[p]);
     return Scheduled{std::move(programs[p]), memory.at[p], std::move(waits)};
   };
-  Plan plan{std::move(setup), schedule(0), std::nullopt, {}, 0};
+  Plan plan{std::move(setup), schedule(0), std::nullopt, std::nullopt, {}, 0};
   if (plan.setup.eval_batches > 0) plan.evaluate = schedule(1);
+  if (plan.setup.saves) plan.snapshot = schedule(programs.size() - 1);
   plan.memory = std::move(memory);
   plan.runtime = runtime_reserve(plan.setup.model.target);
   return plan;

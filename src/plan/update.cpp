@@ -95,8 +95,8 @@ class Updater {
                    global = find_buffer(program_, "vote.global");
     Step feed{Verb::feed, Lane::compute, Group::none, 1, 0, {}, 0};
     feed.accesses.push_back(whole(program_, control, Mode::update, Role::control));
-    feed.accesses.push_back({local, Mode::write, offsetof(optim::Vote, stop),
-                             sizeof(optim::Vote::stop), Role::vote_local, 0});
+    feed.accesses.push_back({local, Mode::write, offsetof(optim::Vote, wishes),
+                             sizeof(optim::Vote::wishes), Role::vote_local, 0});
     Step vote{Verb::vote,
               alone ? Lane::compute : Lane::net,
               alone ? Group::none : Group::data,

@@ -10,7 +10,7 @@
 
 #include "io/aligned_bytes.hpp"
 #include "io/allocations.hpp"
-#include "io/checksum.hpp"
+#include "sherd/io/checksum.hpp"
 #include "io/engines.hpp"
 #include "io/faulty_system.hpp"
 #include "io/temp_folder.hpp"

@@ -200,7 +200,7 @@ TEST_CASE("the verdict of the device is the CPU's, bit for bit, through many ste
     vote.loss.loss.add(330.25 + step);
     vote.loss.tokens = step == 8 ? 0 : 90 + step;
     vote.loss.nonfinite = step == 6 ? 1 : 0;
-    vote.stop = step == 11 ? 2 : 0;
+    vote.wishes = step == 11 ? 2 : 0;
     votes.push_back(&twin.bytes_of(vote));
     reports.push_back(&twin.bytes_of(optim::EvalReport{}));
   }

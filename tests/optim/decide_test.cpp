@@ -190,7 +190,7 @@ TEST_CASE("impossible scaler settings are refused") {
 TEST_CASE("the stop count reaches the verdict") {
   Control control;
   Vote asked = vote(1, 1, 1);
-  asked.stop = 3;
+  asked.wishes = 3;
   optim::decide(asked, {}, control, stream());
   CHECK(control.stop == 3);
   optim::decide(vote(1, 1, 1), {}, control, stream());

@@ -14,12 +14,13 @@ namespace sherd::cli {
 /// lines before it stay).
 class EventLog {
  public:
-  /// Truncates the file.
-  explicit EventLog(std::string path);
+  enum class Start : std::uint8_t { truncate, append };
+  explicit EventLog(std::string path, Start start = Start::truncate);
 
   void write(const StartEvent& event);
   void write(const StepEvent& event);
   void write(const EvalEvent& event);
+  void write(const CheckpointEvent& event);
   void write(const EndEvent& event);
 
  private:

@@ -64,6 +64,8 @@ struct StartEvent {
   std::vector<std::int64_t> pids;  // by rank
   MemoryTable plan;
   std::string io_engine{};  // where something is on file
+  std::uint64_t resumed_step = 0;
+  std::string resumed_from{};  // folder; empty: started anew
 };
 
 struct StepEvent {
@@ -81,6 +83,14 @@ struct StepEvent {
 struct EvalEvent {
   std::int64_t step = 0;
   double loss = not_measured;
+};
+
+struct CheckpointEvent {
+  std::uint64_t step = 0;
+  std::string path;
+  Bytes bytes = 0;
+  double stall_seconds = 0;   // that training waited
+  double commit_seconds = 0;  // from there until it was durable
 };
 
 struct EndEvent {

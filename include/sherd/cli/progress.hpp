@@ -21,6 +21,7 @@ class Progress {
 
   void step(const StepEvent& event);
   void eval(const EvalEvent& event);
+  void saved(const CheckpointEvent& event);
   /// Ends the bar, so that what is printed next starts on a line of its own.
   void finish();
 

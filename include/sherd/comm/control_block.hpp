@@ -31,6 +31,7 @@ struct alignas(64) RankRecord {
   std::atomic<std::uint32_t> member;    // 1 + record of its latest collective; 0: none yet
   std::atomic<std::int32_t> pid;        // of its process; all ranks know after the first collective
   std::atomic<std::uint64_t> rss_peak;  // bytes, told at the end
+  std::atomic<std::uint64_t> saved;     // 2 · attempt + is its file synced
 };
 
 class ControlMapping;
@@ -44,6 +45,9 @@ struct ControlBlock {
   std::uint32_t layout;                      // version of this struct
   std::int32_t world;                        // ranks of the run
   std::atomic<std::uint32_t> stop_signal;    // set by the supervisor; ranks agree on it, then end
+  std::atomic<std::uint32_t> save_requests;  // by signals, counted by the supervisor
+  std::atomic<std::uint64_t> published;      // 2 · attempt + is it a checkpoint; by rank 0
+  std::atomic<std::uint64_t> save_warned;    // the latest attempt whose failure was told
   std::atomic<std::uint32_t> members_taken;  // the first `world` records are the run's own group
   std::array<RankRecord, max_ranks> ranks;
   std::array<MemberRecord, max_members> members;

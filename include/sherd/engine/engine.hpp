@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "sherd/checkpoint/checkpoint.hpp"
+#include "sherd/checkpoint/file_writer.hpp"
 #include "sherd/comm/communicator.hpp"
 #include "sherd/data/sampler.hpp"
 #include "sherd/data/source.hpp"
@@ -39,6 +41,7 @@ struct EngineParts {
   Lanes lanes = Lanes::inlined;   // of a CPU
   Replay replay = Replay::where_it_can;
   Trace* trace = nullptr;
+  io::Storage* storage = nullptr;  // where it saves; null: the system's
 };
 
 /// What one step came to; the same on every rank.
@@ -50,6 +53,12 @@ struct StepResult {
   std::uint32_t skipped_in_row = 0;
   bool scale_at_minimum = false;
   bool stop = false;  // some rank was asked to stop
+  bool save = false;  // some rank was asked to save
+};
+
+/// What a rank wishes for after a step; the step sums it over ranks, so all agree.
+struct Wish {
+  bool stop = false, save = false;
 };
 
 /// **Errors** CommError (a peer; the engine is then dead), DataError (bad content), DivergedError
@@ -61,8 +70,19 @@ class Engine {
 
   /// Fills this rank's part of parameters and master weights; optimizer moments start at zero.
   void initialise(const model::Weights& weights);
-  /// One optimizer step. `stop` is this rank's wish to end, summed over ranks with the verdict.
-  StepResult step(bool stop = false);
+  /// The same from a checkpoint of any world, stage, tier and format; the next step follows its
+  /// last. **Errors** DataError; the engine is then dead.
+  void restore(const checkpoint::Checkpoint& checkpoint);
+  /// One optimizer step.
+  StepResult step(Wish wish = {});
+  /// Copies what this rank owns, as the last step left it; it is written to a file in `folder`
+  /// while training goes on, and `settled` is called. Needs a plan that saves, and no file under
+  /// way.
+  void save(const std::string& folder, checkpoint::FileWriter::Settled settled);
+  /// The file that `save` began; null where the plan does not save.
+  [[nodiscard]] const checkpoint::FileWriter* saving() const;
+  /// What a checkpoint says of the loop.
+  [[nodiscard]] checkpoint::Progress progress() const;
   /// Returns when all steps are complete on every lane: the communicator's traffic is then theirs.
   void drain();
   /// Token-weighted mean loss over the validation source, in a fixed order.

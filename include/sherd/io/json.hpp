@@ -2,6 +2,7 @@
 // JSON from files that may be hostile.
 #include <cstddef>
 #include <nlohmann/json_fwd.hpp>
+#include <string>
 #include <string_view>
 
 #include "sherd/io/file.hpp"
@@ -16,9 +17,9 @@ struct JsonLimits {
 
 /// Parses strictly: duplicate keys, deep nesting and too many values are refused.
 ///
-/// **Errors** DataError with the message's position counted from `file_offset` on.
-[[nodiscard]] nlohmann::json parse_json(const File& file, Bytes file_offset, std::string_view text,
-                                        const JsonLimits& limits = {});
+/// **Errors** DataError naming `path`, with the message's position counted from `file_offset` on.
+[[nodiscard]] nlohmann::json parse_json(const std::string& path, Bytes file_offset,
+                                        std::string_view text, const JsonLimits& limits = {});
 /// The same for a whole file.
 [[nodiscard]] nlohmann::json read_json(const File& file, const JsonLimits& limits = {});
 

@@ -23,10 +23,12 @@ enum class Concern : std::uint8_t {
   precision,
   optimizer,
   memory,
+  checkpoint,
   output
 };
 inline constexpr std::string_view concern_names[] = {
-    "model", "data", "batch", "ranks", "sharding", "precision", "optimizer", "memory", "output"};
+    "model",     "data",      "batch",  "ranks",      "sharding",
+    "precision", "optimizer", "memory", "checkpoint", "output"};
 
 /// An enumerator by its position in `names` (every config enum is an unsigned char underneath).
 struct Choice {
@@ -68,6 +70,9 @@ struct Field {
 
 /// What a value of `field` must be, as the end of a sentence: "an integer from 0 to 3".
 [[nodiscard]] std::string allowed(const Field& field);
+
+/// The value as a flag takes it; sizes keep the largest suffix that divides them.
+[[nodiscard]] std::string text_of(const Field& field);
 
 /// Shortest decimal form that reads back to the same double.
 [[nodiscard]] std::string shortest(double value);

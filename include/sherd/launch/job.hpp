@@ -62,9 +62,9 @@ struct Prepared {
 [[nodiscard]] std::unique_ptr<model::Weights> first_weights(const Validated& run, const Job& job,
                                                             const model::ModelSpec& spec);
 
-/// Hash of everything that may change a bit; equal keys give equal parameters. Reads all weights of
-/// a folder.
-[[nodiscard]] std::string numerics_key(const Prepared& prepared, const model::Weights& weights);
+/// Hash of everything that may change a bit; equal keys give equal parameters. `weights` is the
+/// fingerprint of those the run started from.
+[[nodiscard]] std::string numerics_key(const Prepared& prepared, std::uint64_t weights);
 
 /// Bytes by tier, as planned or as allowed.
 struct Limits {

@@ -10,6 +10,7 @@
 #include "sherd/launch/job.hpp"
 #include "sherd/launch/rank_environment.hpp"
 #include "sherd/launch/rank_memory.hpp"
+#include "sherd/launch/saving.hpp"
 
 namespace sherd::launch {
 
@@ -19,6 +20,8 @@ struct RunStart {
   std::uint64_t parameters = 0;
   std::vector<std::int64_t> pids;  // by rank
   std::string io_engine;           // that moves files; empty where there is none
+  std::uint64_t resumed_step = 0;  // 0: started anew
+  std::string resumed_from;        // folder
 };
 
 struct RunSummary {
@@ -42,6 +45,8 @@ class Observer {
   virtual void settled(const std::vector<engine::PhaseReport>& phases) = 0;
   virtual void stepped(const engine::StepResult& result, double seconds) = 0;
   virtual void evaluated(std::uint64_t step, double loss) = 0;
+  /// Once a checkpoint is durable.
+  virtual void saved(const Saved& checkpoint) = 0;
   virtual void ended(const RunSummary& summary) = 0;
 };
 
@@ -51,11 +56,14 @@ struct Seat {
   const RankEnvironment& environment;
   RankMemory& memory;
   engine::Trace* trace = nullptr;
+  std::string_view version = {};  // of the library, for checkpoints
 };
 
-/// Trains to the last step. Returns 0, or 128 + the signal all ranks were asked to stop by.
+/// Trains to the last step, from the checkpoint of `--resume` if one is named. Returns 0, or 128 +
+/// the signal all ranks were asked to stop by; SIGTERM's end is saved first.
 ///
-/// **Errors** CommError, DataError, DivergedError; the caller records them in the control block.
+/// **Errors** CommError, DataError, DivergedError, DeviceError (the last save); the caller records
+/// them in the control block.
 int run_rank(const Validated& run, Job& job, const Prepared& prepared, const Seat& seat,
              Observer* observer);
 

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "sherd/checkpoint/config.hpp"
 #include "sherd/comm/config.hpp"
 #include "sherd/data/config.hpp"
 #include "sherd/device/target.hpp"
@@ -35,6 +36,7 @@ struct RunConfig {
   optim::OptimizerConfig optimizer;
   plan::MemoryConfig memory;
   io::FileTierConfig file_tier;
+  checkpoint::CheckpointConfig checkpoint;
   OutputConfig output;
 };
 

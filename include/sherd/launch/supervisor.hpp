@@ -30,8 +30,8 @@ struct RunEnd {
 };
 
 /// **Order** SIGINT and SIGTERM, while `run` waits, become ControlBlock::stop_signal, on which the
-/// ranks agree and end by themselves; a second one kills them. The thread that calls `run` must
-/// live until it returns: ranks die with it.
+/// ranks agree and end by themselves; a second one kills them. SIGUSR1 counts as a request to save.
+/// The thread that calls `run` must live until it returns: ranks die with it.
 /// **Errors** CommError when ranks cannot be started; none is left running.
 class Supervisor {
  public:

@@ -12,10 +12,14 @@ namespace sherd::optim {
 
 /// What ranks sum in `vote`: integers only, so any order gives the same bits.
 struct Vote {
-  kernels::NormSum norm;  // of this rank's shards
-  kernels::LossSum loss;  // of this rank's micro-batches
-  std::int64_t stop = 0;  // ranks that were asked to stop
+  kernels::NormSum norm;    // of this rank's shards
+  kernels::LossSum loss;    // of this rank's micro-batches
+  std::int64_t wishes = 0;  // of ranks that were asked to stop or to save
 };
+/// Counts of both in one number that ranks sum.
+[[nodiscard]] constexpr std::int64_t wishes(bool stop, bool save) {
+  return (stop ? 1 : 0) + (save ? std::int64_t{1} << 32 : 0);
+}
 static_assert(sizeof(Vote) % sizeof(std::int64_t) == 0);
 
 /// Constants of a run that `decide` needs.
@@ -42,6 +46,7 @@ struct Control {
   double tokens = 0;
   float used_scale = 1;          // the scale this step's gradients carried
   std::uint32_t stop = 0;        // ranks that were asked to stop
+  std::uint32_t save = 0;        // ranks that were asked to save
   std::uint32_t at_minimum = 0;  // an overflow met the smallest scale: diverged
   // what updates read: factor and skip by decide, the rest by feed
   kernels::UpdateScalars update;
@@ -51,7 +56,7 @@ struct Control {
 struct Fed {
   float lr = 0;
   double bias1 = 1, bias2 = 1;
-  std::int64_t stop = 0;  // this rank was asked to stop
+  std::int64_t wishes = 0;  // of this rank
 };
 
 /// What an evaluation found; summed over all ranks.

@@ -17,7 +17,7 @@ struct Measured {
   double loss_sum = 0;  // of token losses
   std::int64_t tokens = 0;
   bool finite = true;  // every gradient element and every loss
-  std::int64_t stop = 0;
+  std::int64_t wishes = 0;
 };
 
 [[nodiscard]] constexpr bool is_finite(double x) { return x - x == 0; }
@@ -27,7 +27,7 @@ struct Measured {
           .loss_sum = kernels::exact_value(vote.loss.loss),
           .tokens = vote.loss.tokens,
           .finite = vote.norm.nonfinite == 0 && vote.loss.nonfinite == 0,
-          .stop = vote.stop};
+          .wishes = vote.wishes};
 }
 
 [[nodiscard]] SHERD_FORMULA EvalReport report_of(const Vote& vote) {
@@ -74,7 +74,8 @@ constexpr void judge(const Measured& seen, const DecideConfig& config, Control& 
   control.tokens = tokens;
   control.loss = skip ? nan : seen.loss_sum / tokens;
   control.norm = skip ? nan : norm;
-  control.stop = static_cast<std::uint32_t>(seen.stop);
+  control.stop = static_cast<std::uint32_t>(seen.wishes);
+  control.save = static_cast<std::uint32_t>(seen.wishes >> 32);
   control.update.skip = skip ? 1 : 0;
   control.update.factor = 0;
   if (!skip) {

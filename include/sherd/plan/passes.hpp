@@ -39,4 +39,12 @@ namespace sherd::plan {
 [[nodiscard]] Program train_program(const Setup& setup);
 [[nodiscard]] Program evaluate_program(const Setup& setup);
 
+/// Copies of what this rank owns, for a checkpoint: each step puts a tile without its padding into
+/// the ring "snapshot" (`to`, in two parts where it wraps; `from` has the State as index). What the
+/// last step puts there is `frame`: zeros up to the ring's end, where there is less than it holds.
+[[nodiscard]] Program snapshot_program(const Setup& setup, const Program& train);
+/// Bytes of the ring, the same on all ranks: what was asked for, at least two tiles, at most all
+/// that a rank owns.
+[[nodiscard]] Bytes snapshot_ring(const Setup& setup);
+
 }  // namespace sherd::plan

@@ -26,7 +26,7 @@ struct Moves {
 struct Plan {
   Setup setup;
   Scheduled train;
-  std::optional<Scheduled> evaluate;
+  std::optional<Scheduled> evaluate, snapshot;
   MemoryPlan memory;
   Bytes runtime = 0;  // reserve for what libraries take
 

@@ -58,6 +58,8 @@ struct Setup {
   Homes homes{};
   data::SampleShape sample{};
   std::uint32_t eval_batches = 0;  // micro-batches of an evaluation; 0: there is none
+  bool saves = false;              // checkpoints, so there is a snapshot
+  Bytes snapshot_bytes = 0;        // host memory that a snapshot may take at most, more or less
 
   [[nodiscard]] int world() const { return layout.world(); }
   /// The tier beside the device's own: a GPU copies from and to pinned memory only.

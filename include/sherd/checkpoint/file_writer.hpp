@@ -1,0 +1,96 @@
+#pragma once
+// Writes one rank's file of a checkpoint while training goes on.
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "sherd/base/abort.hpp"
+#include "sherd/checkpoint/manifest.hpp"
+#include "sherd/io/storage.hpp"
+
+namespace sherd::checkpoint {
+
+/// A part of a tensor's state in a file: one behind the other from byte 0 on, without padding.
+struct Piece {
+  std::size_t tensor = 0;  // in FileImage::names
+  State state = State::param;
+  DType type = DType::f32;
+  std::uint64_t first = 0, count = 0;  // elements; whole quanta but for the tensor's end
+};
+
+/// What a rank's file will hold; known before anything is saved.
+struct FileImage {
+  std::string name;  // "rank-003.bin"
+  std::vector<std::string> names;
+  std::vector<Shape> shapes;
+  std::vector<Piece> pieces;
+  [[nodiscard]] Bytes bytes() const;
+};
+
+/// Bytes reach it through a ring of memory: byte i of the file at ring[i % ring.size()]. One thread
+/// checks them, another writes; a byte's place is free once both are done with it.
+///
+/// **Memory** `ring` is aligned to 4096 and outlives the writer; a whole number of MiB unless all
+/// of the file fits in.
+/// **Order** one caller. A failure ends the file, never the caller: room is then always there and
+/// what is put is dropped.
+class FileWriter {
+ public:
+  FileWriter(io::Storage& storage, std::span<std::byte> ring, const FileImage& image);
+  ~FileWriter();
+  FileWriter(const FileWriter&) = delete;
+  FileWriter& operator=(const FileWriter&) = delete;
+
+  enum class Progress : std::uint8_t { idle, writing, synced, failed };
+  /// Hears on a thread of the writer that a file is synced, or has a problem; before `progress`
+  /// says so.
+  using Settled = std::function<void(const FileWriter&)>;
+  /// Begins the file in `folder`, which is made if it is not there. Nothing may be under way.
+  void start(const std::string& folder, Settled settled);
+  /// Returns when bytes up to `end` may be put; throws what `abort` says.
+  void await_room(Bytes end, const AbortWord& abort);
+  /// Bytes up to `end` have been put.
+  void filled(Bytes end);
+
+  /// Of the file.
+  [[nodiscard]] Bytes bytes() const { return padded_; }
+  [[nodiscard]] Progress progress() const { return progress_.load(std::memory_order_acquire); }
+  /// Once it is synced: what to say of it in the manifest.
+  [[nodiscard]] Contents contents() const;
+  /// Why it has failed; empty when it has not.
+  [[nodiscard]] std::string problem() const;
+
+ private:
+  void check_loop();
+  void write_loop();
+  template <class Body>
+  void guarded(Body&& body);
+  bool await(Bytes end);
+  void settle(const std::string& problem);
+
+  io::Storage& storage_;
+  std::span<std::byte> ring_;
+  const FileImage& image_;
+  const Bytes size_, padded_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable news_;
+  std::uint64_t round_ = 0;  // files begun
+  int done_ = 0;             // threads that are done with it
+  Settled settled_;
+  bool ending_ = false;
+  Bytes filled_ = 0, checked_ = 0, written_ = 0;
+  std::string folder_, problem_;
+  std::atomic<Progress> progress_{Progress::idle};
+
+  std::vector<std::uint32_t> sums_;
+  std::vector<Digest> digests_;  // by piece
+  std::thread checker_, writer_;
+};
+
+}  // namespace sherd::checkpoint

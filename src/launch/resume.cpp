@@ -1,0 +1,122 @@
+#include "sherd/launch/resume.hpp"
+
+#include <fmt/format.h>
+
+#include "sherd/base/errors.hpp"
+#include "sherd/base/log.hpp"
+#include "sherd/launch/field.hpp"
+
+namespace sherd::launch {
+namespace {
+
+bool shapes_training(const Field& field) {
+  switch (field.concern) {
+    case Concern::batch:
+    case Concern::precision:
+    case Concern::optimizer:
+      return !field.key.starts_with("eval_");
+    case Concern::model:
+      return field.key == "seed" || field.key == "dropout";
+    case Concern::sharding:
+      return field.key == "reduce_every" || field.key == "reduce_order";
+    default:
+      return false;
+  }
+}
+
+// The first thing that is wrong with it, or nothing.
+std::string fault_of(const std::string& folder, std::string& run_id) {
+  try {
+    const checkpoint::Checkpoint found(io::storage(), folder);
+    run_id = found.manifest().run;
+    const std::vector<std::string> problems = found.verify();
+    return problems.empty() ? "" : problems.front();
+  } catch (const DataError& error) {
+    return error.what();
+  }
+}
+
+std::string run_of(const std::string& folder) {
+  return checkpoint::Checkpoint(io::storage(), folder).manifest().run;
+}
+
+}  // namespace
+
+Continuation::Continuation(const Validated& run) {
+  const checkpoint::CheckpointConfig& c = run->checkpoint;
+  if (!c.save.empty()) {
+    store_.emplace(io::storage(), c.save);
+    store_->enter();
+  }
+  if (c.resume == "latest") find_latest(store_->root());
+  if (checkpoint::resumes(c) && c.resume != "latest") {
+    folder_ = c.resume;
+    (void)run_of(folder_);  // what is wrong with it shows before a rank starts
+  }
+  if (!c.save.empty()) require_own(run);
+}
+
+void Continuation::find_latest(const std::string& root) {
+  const std::vector<checkpoint::Found> all = checkpoint::list(io::storage(), root);
+  if (all.empty()) log::info("--resume latest: no checkpoint in " + root + "; starting at step 0");
+  for (const checkpoint::Found& found : all) {
+    std::string run_id;
+    const std::string fault = fault_of(found.folder, run_id);
+    folder_ = fault.empty() ? found.folder : "";
+    if (fault.empty()) return;
+    log::warn(fmt::format("--resume latest: passing over {}: {}", found.folder, fault));
+  }
+  if (!all.empty())
+    throw DataError(
+        fmt::format("--resume latest: none of the {} checkpoints in {} is good", all.size(), root));
+}
+
+void Continuation::require_own(const Validated& run) const {
+  const std::vector<checkpoint::Found> all = checkpoint::list(io::storage(), run->checkpoint.save);
+  if (all.empty()) return;
+  const std::string what = fmt::format(
+      "--save: {} holds checkpoints of another run, the newest of "
+      "step {}",
+      run->checkpoint.save, all.front().step);
+  if (folder_.empty())
+    throw ConfigError({what + "; go on from it with --resume latest, or give another folder"});
+  const std::string own = run_of(folder_);
+  for (const checkpoint::Found& found : all) {
+    std::string other;
+    try {
+      other = run_of(found.folder);
+    } catch (const DataError&) {  // damaged: whose it was cannot be told
+      continue;
+    }
+    if (other != own) throw ConfigError({what + " than " + folder_ + "; give another folder"});
+    return;
+  }
+}
+
+Origin origin_of(const Validated& run, const Job& job) {
+  Origin origin{
+      job.description, fmt::format("{:016x}", job.train ? job.train->fingerprint() : 0), {}};
+  RunConfig config = *run;
+  for (const Field& field : describe(config)) {
+    if (shapes_training(field)) origin.settings[std::string(field.key)] = text_of(field);
+  }
+  return origin;
+}
+
+std::vector<std::string> changes(const checkpoint::Checkpoint& from, const Origin& now) {
+  const checkpoint::Manifest& was = from.manifest();
+  if (was.model != now.model)
+    throw DataError(
+        fmt::format("{}: is of another model: {}, not {}", from.folder(), was.model, now.model));
+  if (was.data != now.data)
+    throw DataError(from.folder() + ": was trained on other data (--data, --seq-len, --tokenizer)");
+  std::vector<std::string> all;
+  for (const auto& [key, value] : now.settings) {
+    const auto before = was.settings.find(key);
+    if (before != was.settings.end() && before->second != value)
+      all.push_back(fmt::format("{} {} -> {}", flag_of(key), before->second, value));
+  }
+  return all;
+}
+
+}  // namespace sherd::launch
