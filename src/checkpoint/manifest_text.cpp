@@ -9,6 +9,7 @@
 
 #include "sherd/base/errors.hpp"
 #include "sherd/checkpoint/manifest.hpp"
+#include "sherd/checkpoint/parameters_hash.hpp"
 #include "sherd/io/checksum.hpp"
 #include "sherd/io/json.hpp"
 
@@ -50,7 +51,7 @@ json json_of(const Contents& contents) {
       for (const Extent& e : state.extents) extents.push_back({e.file, e.offset, e.first, e.count});
       all.push_back({{"state", name_of(state.state)},
                      {"dtype", name_of(state.type)},
-                     {"digest", fmt::format("{:016x}{:016x}", state.digest[0], state.digest[1])},
+                     {"digest", hash_text(state.digest)},
                      {"extents", std::move(extents)}});
     }
     tensors.push_back({{"name", tensor.name},
@@ -206,6 +207,8 @@ Progress progress_of(const json& object, const Reader& reader) {
 }
 
 }  // namespace
+
+std::string hash_text(const Digest& sum) { return fmt::format("{:016x}{:016x}", sum[0], sum[1]); }
 
 std::string to_text(const Contents& part) { return sealed(json_of(part)); }
 

@@ -4,6 +4,7 @@
 
 #include "sherd/base/errors.hpp"
 #include "sherd/checkpoint/checkpoint.hpp"
+#include "sherd/checkpoint/parameters_hash.hpp"
 
 namespace sherd::checkpoint {
 namespace {
@@ -11,6 +12,20 @@ namespace {
 constexpr std::uint64_t portion = 1 << 16;  // elements at once; whole quanta
 
 }  // namespace
+
+std::string Checkpoint::parameters_hash() const {
+  Digest sum{};
+  std::vector<float> values;
+  for (const Tensor& tensor : manifest_.contents.tensors) {
+    const auto numel = static_cast<std::uint64_t>(tensor.shape.numel());
+    for (std::uint64_t done = 0; done < numel; done += portion) {
+      values.resize(std::min(portion, numel - done));
+      read_weights(tensor, done, values);
+      add_weights(sum, tensor.name, done, values);
+    }
+  }
+  return hash_text(sum);
+}
 
 std::vector<std::string> Checkpoint::verify() const {
   std::vector<std::string> problems;

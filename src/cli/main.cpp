@@ -2,6 +2,7 @@
 #include <array>
 
 #include "cli/bench_memory.hpp"
+#include "cli/checkpoint.hpp"
 #include "cli/resolved.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/suggest.hpp"
@@ -29,6 +30,7 @@ struct CommandLine {
   CLI::App* train = app.add_subcommand("train", "Train a network.");
   CLI::App* plan = app.add_subcommand("plan", "Say what a run needs, without running it.");
   CLI::App* bench = app.add_subcommand("bench", "Measure against the machine's own bounds.");
+  CheckpointCommand checkpoint{app};
   CLI::App* memory = nullptr;  // of bench: it takes the flags of a run too
 
   CommandLine() {
@@ -70,13 +72,14 @@ struct CommandLine {
           resolved(train_config, dry ? launch::Purpose::plan : launch::Purpose::train));
     }
     if (plan->parsed()) return cli::plan(resolved(plan_config, launch::Purpose::plan), plan_output);
+    if (checkpoint.parsed()) return checkpoint.run();
     if (memory->parsed()) return bench_memory(bench_output, drawn_config);
     if (bench->parsed()) {
       if (bench_name.empty()) throw ConfigError({"bench: " + bench_problem(bench_name)});
       const auto found = std::find(bench_names.begin(), bench_names.end(), bench_name);
       return cli::bench(static_cast<Bench>(found - bench_names.begin()), bench_output);
     }
-    throw ConfigError({"need a command: train, plan or bench (sherd --help says more)"});
+    throw ConfigError({"need a command: train, plan, checkpoint or bench (sherd --help says more)"});
   }
 };
 

@@ -1,7 +1,5 @@
 #include "sherd/engine/engine.hpp"
 
-#include <fmt/format.h>
-
 #include <optional>
 #include <utility>
 
@@ -10,6 +8,7 @@
 #include "engine/states.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/poison.hpp"
+#include "sherd/checkpoint/parameters_hash.hpp"
 #include "sherd/optim/schedule.hpp"
 
 namespace sherd::engine {
@@ -334,7 +333,7 @@ std::string Engine::parameters_hash() {
   const Opened open_host(s.parts.arenas[static_cast<std::size_t>(memory::Tier::host)], s.parts);
   Digest sum = digest_of(s.residence());
   if (s.parts.comm.world() > 1) s.guarded([&] { sum = s.sum_over_ranks(sum); });
-  return fmt::format("{:016x}{:016x}", sum[0], sum[1]);
+  return checkpoint::hash_text(sum);
 }
 
 std::vector<PhaseReport> Engine::phases() const {

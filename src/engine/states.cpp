@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "sherd/base/errors.hpp"
+#include "sherd/checkpoint/parameters_hash.hpp"
 #include "sherd/kernels/update.hpp"
 
 namespace sherd::engine {
@@ -220,18 +220,13 @@ Digest digest_of(const Residence& in) {
       if (mine.count == 0) continue;
       const Weight weight(places, tile.range, HeldTile::Fill::current);
       for (const shard::Segment& segment : setup.layout.segments(b, mine)) {
-        const std::uint64_t name = mix(hash_name(setup.model.params[segment.param].name));
+        const std::string& name = setup.model.params[segment.param].name;
         const std::uint64_t start = mine.first - tile.range.first + segment.in_range;
         for_portions(segment.count, in.host, [&](std::uint64_t first, std::uint64_t count) {
           std::vector<float> space;
           const float* values = weight.values(start + first, count, space);
           Digest part{};
-          for (std::uint64_t i = 0; i < count; ++i) {
-            const std::uint64_t one = mix(name ^ mix((segment.in_param + first + i) << 32 ^
-                                                     std::bit_cast<std::uint32_t>(values[i])));
-            part[0] += one;
-            part[1] += mix(one);
-          }
+          checkpoint::add_weights(part, name, segment.in_param + first, {values, count});
           digest[0] += part[0];
           digest[1] += part[1];
         });

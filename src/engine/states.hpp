@@ -65,8 +65,8 @@ void load_weights(const Residence& in, const model::Weights& weights);
 /// The moments of this rank, of a checkpoint that may keep them in another format.
 void load_moments(const Residence& in, const checkpoint::Checkpoint& from);
 
-/// A sum over elements of hash(parameter name, index, fp32 bits): ranks add theirs in any order.
-using Digest = std::array<std::uint64_t, 2>;
+/// Of the master weights this rank owns (checkpoint/parameters_hash.hpp); ranks add theirs.
+using checkpoint::Digest;
 [[nodiscard]] Digest digest_of(const Residence& in);
 
 }  // namespace sherd::engine

@@ -108,6 +108,12 @@ const std::map<std::string, std::pair<std::string, std::string>> samples = {
     {"fit", {"", "true"}},
     {"memory_limit", {"2GiB", "\"2GiB\""}},
     {"host_memory_limit", {"9007199254740993", "9007199254740993"}},
+    {"save", {"saves", "\"saves\""}},
+    {"save_every", {"auto", "\"auto\""}},
+    {"keep", {"3", "3"}},
+    {"resume", {"saves/step-1", "\"saves/step-1\""}},
+    {"save_memory", {"1GiB", "1073741824"}},
+    {"failures_per_day", {"2.5", "2.5"}},
     {"log", {"events.jsonl", "\"events.jsonl\""}},
     {"trace", {"steps.json", "\"steps.json\""}},
     {"quiet", {"", "true"}},
@@ -125,6 +131,9 @@ RunConfig companions_of(const std::string& key) {
   const bool file = key.starts_with("offload_dir") || key == "io_engine" || key == "file_limit";
   if (file) config.memory.offload_params = plan::Offload::file;
   if (file && key != "offload_dir") config.file_tier.offload_dir = "/disk";
+  const bool saves = key.starts_with("save_") || key == "keep" || key == "failures_per_day";
+  if (saves) config.checkpoint.save = "saves";
+  if (key == "failures_per_day") config.checkpoint.save_every = "auto";
   if (key.starts_with("eval_")) config.data.val_data = {"b.txt"};
   return config;
 }
@@ -147,7 +156,8 @@ TEST_CASE("each member of the config structs is described exactly once") {
       member_count<data::BatchConfig>() + member_count<comm::RanksConfig>() +
       member_count<plan::ShardingConfig>() + member_count<optim::PrecisionConfig>() +
       member_count<optim::OptimizerConfig>() + member_count<plan::MemoryConfig>() +
-      member_count<io::FileTierConfig>() + member_count<launch::OutputConfig>();
+      member_count<io::FileTierConfig>() + member_count<checkpoint::CheckpointConfig>() +
+      member_count<launch::OutputConfig>();
   // Memory is told by two structs.
   static_assert(member_count<RunConfig>() == std::size(launch::concern_names) + 1);
   RunConfig config;
@@ -189,9 +199,11 @@ TEST_CASE("help names each field with its default, below the heading of its conc
   for (const Field& field : launch::describe(config)) {
     const std::size_t at = help.find("  " + launch::flag_of(field.key) + " ");
     CHECK_MESSAGE(at != std::string::npos, field.key);
-    const bool shows = !std::holds_alternative<bool*>(field.slot) && !cli::text_of(field).empty();
+    const bool shows =
+        !std::holds_alternative<bool*>(field.slot) && !launch::text_of(field).empty();
     if (shows)
-      CHECK_MESSAGE(help.find("[" + cli::text_of(field) + "]", at) != std::string::npos, field.key);
+      CHECK_MESSAGE(help.find("[" + launch::text_of(field) + "]", at) != std::string::npos,
+                    field.key);
   }
 }
 

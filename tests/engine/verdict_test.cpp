@@ -163,6 +163,7 @@ struct Judged : launch::Observer {
   void started(const launch::RunStart&) override {}
   void stepped(const engine::StepResult& result, double) override { steps.push_back(result); }
   void settled(const std::vector<engine::PhaseReport>&) override {}
+  void saved(const launch::Saved&) override {}
   void evaluated(std::uint64_t, double) override {}
   void ended(const launch::RunSummary&) override { finished = true; }
   std::vector<engine::StepResult> steps;

@@ -38,6 +38,8 @@ class Checkpoint {
   /// is kept is rounded to nearest.
   void read_moment(const Tensor& tensor, State moment, std::uint64_t first, const View& into) const;
 
+  /// Of the weights; the same as the run's at that step.
+  [[nodiscard]] std::string parameters_hash() const;
   /// Reads all of every file and recomputes every digest; what is wrong, one sentence each.
   [[nodiscard]] std::vector<std::string> verify() const;
 
