@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 
+#include "bench/checkpoint_rows.hpp"
 #include "bench/plain_file.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/philox.hpp"
@@ -170,11 +171,36 @@ Row row_of(Way way, const Records& records, const Timing& time) {
   return row;
 }
 
+// The same disk in the same run: a checkpoint goes through checks, syncs and a manifest.
+void checkpoint_rows(const BenchOptions& options, const std::string& folder, Direct& direct,
+                     std::vector<Row>& rows) {
+  const memory::Arena memory = memory::Arena::anonymous(area(options));
+  Checkpoints checkpoints(folder, memory.bytes());
+  const std::vector<Pass> passes = {
+      [&] { direct.by_one(Way::write); }, [&] { direct.by_two(Way::write); },
+      [&] { checkpoints.save(); },        [&] { direct.by_one(Way::read); },
+      [&] { direct.by_two(Way::read); },  [&] { checkpoints.forget(); },
+      [&] { checkpoints.load(); }};
+  const std::vector<Timing> times = alternate(options.effective_rounds(), passes);
+  for (const bool saves : {true, false}) {
+    const std::size_t first = saves ? 0 : 3;
+    Row row;
+    row.name = saves ? "checkpoint save" : "checkpoint load";
+    row.time = times[saves ? 2 : 6];
+    row.work = static_cast<double>(area(options));
+    row.wrong = checkpoints.wrong();
+    row.bound_name = std::string(direct.way()) + " calls of 4 MiB, 1 or 2 threads";
+    row.bound = row.work / std::min(times[first].median, times[first + 1].median);
+    row.extra = {{"bytes", static_cast<std::int64_t>(area(options))}};
+    rows.push_back(std::move(row));
+  }
+}
+
 }  // namespace
 
 Bytes io_room(const BenchOptions& options) {
   const Bytes records = area(options) / sizes[0];
-  return 3 * area(options) + 2 * records * io::direct_block;
+  return 5 * area(options) + 2 * records * io::direct_block;
 }
 
 std::vector<Row> io(const BenchOptions& options, const std::string& folder) {
@@ -202,6 +228,7 @@ std::vector<Row> io(const BenchOptions& options, const std::string& folder) {
       }
     }
   }
+  checkpoint_rows(options, folder, direct, rows);
   return rows;
 }
 

@@ -14,6 +14,8 @@ namespace {
 using plan::Access;
 using plan::Role;
 
+constexpr Bytes portion = 512 * kib;  // that a thread copies at once
+
 const Access* find(const plan::Step& step, Role role) {
   const auto at = std::ranges::find(step.accesses, role, &Access::role);
   return at == step.accesses.end() ? nullptr : &*at;
@@ -89,8 +91,9 @@ void Snapshot::visit(std::uint32_t index, const Moment&) {
   }
   const Tile& tile = tiles_[index];
   writer_.await_room(end_ + tile.bytes, parts_.abort);
+  under_way_.clear();
   for (const Copy& copy : tile.copies) append(copy);
-  if (copied_) copied_->record(parts_.down);
+  carry_out();
 }
 
 void Snapshot::fetch(const plan::Step& step) {
@@ -105,11 +108,26 @@ void Snapshot::fetch(const plan::Step& step) {
 void Snapshot::append(const Copy& copy) {
   const Bytes first = end_ % ring_.size(), head = std::min(copy.bytes, ring_.size() - first);
   const auto put = [&](Bytes at, Bytes from, Bytes bytes) {
-    if (bytes > 0) device::copy(ring_.subspan(at, bytes), {copy.from + from, bytes}, parts_.down);
+    for (Bytes done = 0; done < bytes; done += portion)
+      under_way_.push_back(
+          {copy.from + from + done, std::min(portion, bytes - done), ring_.data() + at + done});
   };
   put(first, 0, head);
   put(0, head, copy.bytes - head);
   end_ += copy.bytes;
+}
+
+void Snapshot::carry_out() {
+  const auto one = [&](const Copy& copy) {
+    device::copy({copy.to, copy.bytes}, {copy.from, copy.bytes}, parts_.down);
+  };
+  if (!copied_) {
+    const auto task = [&](std::int64_t i, int) { one(under_way_[static_cast<std::size_t>(i)]); };
+    parts_.down.workers().run(static_cast<std::int64_t>(under_way_.size()), task);
+    return;
+  }
+  for (const Copy& copy : under_way_) one(copy);
+  copied_->record(parts_.down);
 }
 
 // One tile late: a device copies meanwhile, and the sanitizer's guard of the step is gone.

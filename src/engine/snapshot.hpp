@@ -39,6 +39,7 @@ class Snapshot final : public Visitor {
   struct Copy {
     std::byte* from = nullptr;
     Bytes bytes = 0;
+    std::byte* to = nullptr;
   };
   struct Tile {
     std::vector<Copy> copies;  // one behind the other, without padding
@@ -48,14 +49,16 @@ class Snapshot final : public Visitor {
   [[nodiscard]] std::span<std::byte> bytes_at(const plan::Access& access) const;
   void fetch(const plan::Step& step);
   void append(const Copy& copy);
+  void carry_out();
   void hand_over();
 
   Parts parts_;
   checkpoint::FileWriter& writer_;
   std::span<std::byte> ring_;
-  std::vector<Tile> tiles_;  // by step
-  Bytes end_ = 0;            // of the file, put
-  Bytes handed_ = 0;         // of it, handed over
+  std::vector<Tile> tiles_;      // by step
+  Bytes end_ = 0;                // of the file, put
+  Bytes handed_ = 0;             // of it, handed over
+  std::vector<Copy> under_way_;  // of one tile, in parts that threads share
   std::optional<device::Ready> copied_;
 };
 

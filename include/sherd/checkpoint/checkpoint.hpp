@@ -12,7 +12,7 @@
 
 namespace sherd::checkpoint {
 
-/// **Memory** the manifest and at most 4 MiB of files.
+/// **Memory** the manifest and about 8 MiB of files.
 /// **Order** any thread may read, several at once.
 /// **Errors** DataError naming file, tensor and byte for anything altered, missing or cut short.
 class Checkpoint {
