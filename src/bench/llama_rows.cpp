@@ -63,67 +63,74 @@ void add_swiglu(Bench& bench, std::int64_t tokens) {
       one.numel());
 }
 
-// Zhang & Sennrich 2019, equation 4, and its derivative, row by row.
-void add_norm(Bench& bench, std::int64_t tokens) {
-  const Shape shape{tokens, width};
-  const Shape room = floats(kernels::rms_norm_backward_scratch(tokens, width, {}));
-  Buffers buffers(4 * cost(shape) + 2 * cost({1, width}) + cost({tokens, 1}) + cost(room));
-  const View in = take(buffers, shape), out = take(buffers, shape), d_out = take(buffers, shape),
-             d_in = take(buffers, shape), gain = take(buffers, {1, width}),
-             d_gain = take(buffers, {1, width}), rstd = take(buffers, {tokens, 1});
-  fill(in, 1, 2, bench.stream);
-  fill(d_out, 2, 1, bench.stream);
-  fill(gain, 3, 1, bench.stream);
-  const kernels::RmsNormArgs forward{in, gain, out, rstd, 1e-6f};
-  const kernels::RmsNormBackwardArgs backward{.in = in,
-                                              .d_out = d_out,
-                                              .gain = gain,
-                                              .rstd = rstd,
-                                              .residual = {},
-                                              .d_in = d_in,
-                                              .d_gain = {.to = d_gain, .round = {}},
-                                              .scratch = take(buffers, room)};
-  const auto value = [](const View& view, std::int64_t i) { return wide(view.as<float>()[i]); };
-  const auto scale = [=](std::int64_t row) {
+double value(const View& view, std::int64_t i) { return wide(view.as<float>()[i]); }
+
+struct Norm {
+  View in, out, d_out, d_in, gain, d_gain, rstd;
+
+  [[nodiscard]] double scale(std::int64_t row) const {
     double mean = 0;
     for (std::int64_t i = row * width; i < (row + 1) * width; ++i)
       mean += value(in, i) * value(in, i) / width;
     return 1 / std::sqrt(mean + 1e-6);
-  };
+  }
+  // Zhang & Sennrich 2019, equation 4.
+  [[nodiscard]] bool is_right(std::int64_t row) const {
+    bool right = true;
+    const double r = scale(row);
+    for (std::int64_t i = row * width; i < (row + 1) * width; ++i)
+      right = right && near(out.as<float>()[i], value(in, i) * r * value(gain, i % width), 1e-5);
+    return right;
+  }
+  // And its derivative.
+  [[nodiscard]] bool is_right_back(std::int64_t row) const {
+    bool right = true;
+    const double r = scale(row);
+    double along = 0;
+    for (std::int64_t i = row * width; i < (row + 1) * width; ++i)
+      along += value(d_out, i) * value(gain, i % width) * value(in, i) / width;
+    for (std::int64_t i = row * width; i < (row + 1) * width; ++i) {
+      const double slope = value(d_out, i) * value(gain, i % width);
+      right =
+          right && near(d_in.as<float>()[i], r * slope - r * r * r * value(in, i) * along, 1e-5);
+    }
+    return right;
+  }
+};
+
+void add_norm(Bench& bench, std::int64_t tokens) {
+  const Shape shape{tokens, width};
+  const Shape room = floats(kernels::rms_norm_backward_scratch(tokens, width, {}));
+  Buffers buffers(4 * cost(shape) + 2 * cost({1, width}) + cost({tokens, 1}) + cost(room));
+  Norm n;
+  for (View* view : {&n.in, &n.out, &n.d_out, &n.d_in}) *view = take(buffers, shape);
+  for (View* view : {&n.gain, &n.d_gain}) *view = take(buffers, {1, width});
+  n.rstd = take(buffers, {tokens, 1});
+  fill(n.in, 1, 2, bench.stream);
+  fill(n.d_out, 2, 1, bench.stream);
+  fill(n.gain, 3, 1, bench.stream);
+  const kernels::RmsNormArgs forward{n.in, n.gain, n.out, n.rstd, 1e-6f};
+  const kernels::RmsNormBackwardArgs backward{.in = n.in,
+                                              .d_out = n.d_out,
+                                              .gain = n.gain,
+                                              .rstd = n.rstd,
+                                              .residual = {},
+                                              .d_in = n.d_in,
+                                              .d_gain = {.to = n.d_gain, .round = {}},
+                                              .scratch = take(buffers, room)};
   const std::vector<Extra> extra = {{"rows", tokens}, {"cols", std::int64_t{width}}};
   bench.add(
       {.name = "rms norm",
        .pass = [&] { kernels::rms_norm(forward, bench.stream); },
-       .work = 2 * area(in),
+       .work = 2 * area(n.in),
        .extra = extra},
-      [&](std::int64_t row) {
-        bool right = true;
-        const double r = scale(row);
-        for (std::int64_t i = row * width; i < (row + 1) * width; ++i)
-          right =
-              right && std::abs(value(out, i) - value(in, i) * r * value(gain, i % width)) < 1e-5;
-        return right;
-      },
-      tokens);
+      [&](std::int64_t row) { return n.is_right(row); }, tokens);
   bench.add(
       {.name = "rms norm backward",
        .pass = [&] { kernels::rms_norm_backward(backward, bench.stream); },
-       .work = 3 * area(in),
+       .work = 3 * area(n.in),
        .extra = extra},
-      [&](std::int64_t row) {
-        bool right = true;
-        const double r = scale(row);
-        double along = 0;
-        for (std::int64_t i = row * width; i < (row + 1) * width; ++i)
-          along += value(d_out, i) * value(gain, i % width) * value(in, i) / width;
-        for (std::int64_t i = row * width; i < (row + 1) * width; ++i) {
-          const double want =
-              r * value(d_out, i) * value(gain, i % width) - r * r * r * value(in, i) * along;
-          right = right && std::abs(value(d_in, i) - want) < 1e-5;
-        }
-        return right;
-      },
-      tokens);
+      [&](std::int64_t row) { return n.is_right_back(row); }, tokens);
 }
 
 }  // namespace
