@@ -47,7 +47,7 @@ inline void stream_param(const float* p, const View& param, std::int64_t at, std
 /// Of one block; stays in the first-level cache.
 struct Windows {
   alignas(64) float g[block], p[block], m[block], v[block];
-  std::uint32_t words[word_space];
+  alignas(64) std::uint16_t bits[2 * word_space];
 };
 
 inline float* open_master(const UpdateArgs& args, std::int64_t at, std::int64_t n, float* space) {
@@ -68,7 +68,7 @@ HWY_ATTR inline void update_chunk(const UpdateArgs& args, std::int64_t first, st
                                   const Rule& rule) {
   Windows space;
   const bool rounds = args.m && args.m.type == DType::bf16;
-  const Philox bits = moment_rounding(args.round, args.scalars->applied);
+  const Philox rounding = moment_rounding(args.round, args.scalars->applied);
   for (std::int64_t at = first; at < first + count; at += block) {
     const std::int64_t n = std::min(block, first + count - at);
     prefetch_all(args, at + block);
@@ -78,13 +78,13 @@ HWY_ATTR inline void update_chunk(const UpdateArgs& args, std::int64_t first, st
     float* v = open_moment<Moment::second>(args.v, at, n, space.v);
     rule(p, m, v, g, n);
     close_master(p, args, at, n);
-    std::uint32_t* words = space.words;
+    const std::uint16_t* bits = space.bits;
     if (rounds) {
       const std::uint64_t element = args.first + static_cast<std::uint64_t>(at);
-      words += random_words(bits, element, n, space.words) - space.words;
+      bits = moment_bits(rounding, element, n, space.bits);
     }
-    close_moment<Moment::first>(m, args.m, at, n, words);
-    close_moment<Moment::second>(v, args.v, at, n, words);
+    close_moment<Moment::first>(m, args.m, at, n, bits);
+    close_moment<Moment::second>(v, args.v, at, n, bits);
   }
   hwy::FlushStream();
 }

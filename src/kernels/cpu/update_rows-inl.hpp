@@ -9,6 +9,7 @@
 
 #include "kernels/cpu/block-inl.hpp"
 #include "sherd/kernels/block8_math.hpp"
+#include "sherd/kernels/update_math.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace sherd::kernels::cpu::HWY_NAMESPACE {
@@ -89,9 +90,11 @@ inline Vector in_lanes(const float (&table)[8]) {
   for (std::int64_t i = 0; i < std::max<std::int64_t>(wide, 8); ++i) space[i] = table[i % 8];
   return hn::Load(fd, space);
 }
-/// Indices are 0 to 7.
+inline constexpr bool checks_indices = HWY_ARCH_X86 == 0 || HWY_IS_DEBUG_BUILD != 0;
+/// By the low three bits of an index, which is all that x86 looks at.
 template <class Index>
 HWY_API Vector look_up(Vector table, Index index) {
+  if constexpr (checks_indices) index = hn::And(index, hn::Set(hn::DFromV<Index>(), 7));
   return hn::TableLookupLanes(table, hn::IndicesFromVec(fd, index));
 }
 
@@ -99,24 +102,23 @@ HWY_API Vector look_up(Vector table, Index index) {
 template <Moment moment>
 HWY_NOINLINE inline void encode_vectors(const float* x, float inverse, std::uint8_t* codes) {
   const Block8Map& map = map_of(moment);
-  const Vector from = in_lanes(map.from), slope = in_lanes(map.slope), base = in_lanes(map.base),
-               last = in_lanes(map.last);
+  const Vector slopes = in_lanes(map.slope), bases = in_lanes(map.base);
   const hn::RebindToSigned<decltype(fd)> di;
   alignas(64) float ranks[block];
-  const auto magic = hn::Set(fd, block8_magic), log_slope = hn::Set(fd, block8_log_slope),
-             log_base = hn::Set(fd, block8_log_base), least = hn::Set(fd, block8_least);
+  const auto magic = hn::Set(fd, block8_magic), log_slope = hn::Set(fd, map.log_slope),
+             log_base = hn::Set(fd, map.log_base), lowest = hn::Set(fd, block8_lowest),
+             least = hn::Set(fd, map.least), bend = hn::Set(fd, map.bend),
+             scale = hn::Set(fd, inverse), quarter = hn::Set(fd, 0.25f), rest = hn::Set(fd, 1.6875f);
   for (std::int64_t i = 0; i < block; i += wide) {
     const auto value = hn::LoadU(fd, x + i);
-    const auto scaled = value * hn::Set(fd, inverse);
-    const auto bounded = moment == Moment::first ? hn::Max(scaled, least) : scaled;
-    const auto u = moment == Moment::first ? hn::Abs(bounded) : bounded;
+    const auto scaled = value * scale;
+    const auto bounded = moment == Moment::first ? hn::Max(scaled, lowest) : scaled;
+    const auto u = hn::Max(moment == Moment::first ? hn::Abs(bounded) : bounded, least);
     const auto bits = hn::ConvertTo(fd, hn::BitCast(di, u));
-    const auto rough = hn::Max(hn::MulAdd(bits, log_slope, log_base), magic);
-    const auto guess = hn::And(hn::BitCast(di, rough), hn::Set(di, 7));
-    const auto too_high = hn::VecFromMask(di, hn::RebindMask(di, u < look_up(from, guess)));
-    const auto piece = guess + too_high;  // a mask is -1
-    const auto whole = hn::MulAdd(u, look_up(slope, piece), look_up(base, piece));
-    auto rank = hn::Min(whole, look_up(last, piece));
+    const auto piece = hn::BitCast(di, hn::MulAdd(bits, log_slope, log_base));
+    const auto base = look_up(bases, piece);
+    const auto line = hn::MulAdd(u, look_up(slopes, piece), base);
+    auto rank = hn::Min(line, hn::MulAdd(line, quarter, hn::MulAdd(base, rest, bend)));
     if constexpr (moment == Moment::first) {
       rank = hn::Or(rank, hn::And(bounded, hn::SignBit(fd)));
     } else {
@@ -131,23 +133,19 @@ HWY_NOINLINE inline void encode_vectors(const float* x, float inverse, std::uint
 template <Moment moment>
 HWY_NOINLINE inline void decode_vectors(const std::uint8_t* codes, float scale, float* x) {
   const Block8Map& map = map_of(moment);
-  const Vector slope = in_lanes(map.value_slope), base = in_lanes(map.value_base);
+  const Vector slopes = in_lanes(map.value_slope), bases = in_lanes(map.value_base);
   const hn::RebindToSigned<decltype(fd)> di;
-  const hn::Rebind<std::uint8_t, decltype(fd)> bytes;
+  using Code = std::conditional_t<moment == Moment::first, std::int8_t, std::uint8_t>;
+  const hn::Rebind<Code, decltype(fd)> bytes;
+  const auto factor = hn::Set(fd, scale);
   for (std::int64_t i = 0; i < block; i += wide) {
-    const auto raw = hn::LoadU(bytes, codes + i);
-    auto position = hn::PromoteTo(di, raw);
-    if constexpr (moment == Moment::first) {
-      position = hn::PromoteTo(di, raw + hn::Set(bytes, std::uint8_t{127})) - hn::Set(di, 127);
-    }
-    const auto count = hn::Abs(position);
-    const auto number = hn::ConvertTo(fd, moment == Moment::first ? count : count + hn::Set(di, 1));
-    const auto exponent = hn::And(hn::ShiftRight<23>(hn::BitCast(di, number)), hn::Set(di, 7));
-    const auto magnitude = hn::MulAdd(number, look_up(slope, exponent), look_up(base, exponent));
-    const auto some = hn::RebindMask(fd, count > hn::Zero(di));
-    const auto value = hn::IfThenElseZero(some, magnitude) * hn::Set(fd, scale);
-    const auto sign = hn::And(position, hn::Set(di, static_cast<std::int32_t>(0x80000000u)));
-    hn::StoreU(hn::Or(value, hn::BitCast(fd, sign)), fd, x + i);
+    const auto code = hn::PromoteTo(di, hn::LoadU(bytes, reinterpret_cast<const Code*>(codes + i)));
+    const auto number =
+        hn::ConvertTo(fd, code + (moment == Moment::first ? code : hn::Set(di, 1)));
+    const auto exponent = hn::ShiftRight<23>(hn::BitCast(di, number));
+    auto base = look_up(bases, exponent);
+    if constexpr (moment == Moment::first) base = hn::Xor(base, hn::And(number, hn::SignBit(fd)));
+    hn::StoreU(hn::MulAdd(number, look_up(slopes, exponent), base) * factor, fd, x + i);
   }
 }
 inline constexpr bool permutes = wide >= 8;
@@ -181,6 +179,38 @@ inline void decode_block(const std::byte* from, float* x) {
   decode_elements<moment>(codes, scale, x);
 }
 
+// --- bf16 moments ------------------------------------------------------------------------------
+
+/// The bits of elements [first, first + n), n <= block; `space` holds word_space words.
+inline const std::uint16_t* moment_bits(Philox rng, std::uint64_t first, std::int64_t n,
+                                        std::uint16_t* space) {
+  const auto skip = static_cast<std::int64_t>(first % 8);
+  philox_blocks(rng, first / 8, (skip + n + 7) / 8, reinterpret_cast<std::uint32_t*>(space));
+  return space + skip;
+}
+
+template <Moment moment>
+HWY_NOINLINE inline void round_row(const float* in, bfloat16* out, std::int64_t n,
+                                   const std::uint16_t* bits) {
+  constexpr bool second = moment == Moment::second;
+  std::int64_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const hn::ScalableTag<float> d;
+  const hn::RebindToUnsigned<decltype(d)> du;
+  const hn::Rebind<std::uint16_t, decltype(d)> half;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  for (; i + lanes <= n; i += lanes) {
+    const auto x = hn::LoadU(d, in + i);
+    auto noise = hn::LoadU(half, bits + i);
+    if constexpr (second) noise = hn::Or(hn::ShiftLeft<8>(noise), hn::ShiftRight<8>(noise));
+    const auto rounded = hn::BitCast(du, x) + hn::PromoteTo(du, noise);  // infinity stays
+    store_high_half(d, hn::BitCast(d, rounded), x, hn::RebindMask(du, hn::IsNaN(x)), out + i);
+  }
+#endif
+  for (; i < n; ++i)
+    out[i] = to_bfloat16_stochastic(in[i], second ? second_moment_bits(bits[i]) : bits[i]);
+}
+
 // --- moments ----------------------------------------------------------------------------------
 
 /// As fp32: the view's own memory, or `space` filled; null where there are none.
@@ -195,17 +225,13 @@ inline float* open_moment(const View& view, std::int64_t at, std::int64_t n, flo
   }
   return space;
 }
-/// `words`: of bf16, one an element; of the first moment the low halves.
+/// `bits`: of bf16, of its elements.
 template <Moment moment>
 inline void close_moment(float* x, const View& view, std::int64_t at, std::int64_t n,
-                         std::uint32_t* words) {
+                         const std::uint16_t* bits) {
   if (!view || view.type == DType::f32) return;
   if (view.type == DType::q8) return encode_block<moment>(x, block_at(view, at));
-  if constexpr (moment == Moment::second) {
-#pragma GCC ivdep
-    for (std::int64_t i = 0; i < n; ++i) words[i] >>= 16;
-  }
-  narrow_row(x, view.as<bfloat16>() + at, n, words);
+  round_row<moment>(x, view.as<bfloat16>() + at, n, bits);
 }
 
 }  // namespace sherd::kernels::cpu::HWY_NAMESPACE
