@@ -90,6 +90,12 @@ inline Vector in_lanes(const float (&table)[8]) {
   for (std::int64_t i = 0; i < std::max<std::int64_t>(wide, 8); ++i) space[i] = table[i % 8];
   return hn::Load(fd, space);
 }
+/// In a register: x86 looks a table up more slowly in memory, where compilers like to leave it.
+HWY_API void keep(Vector& table) {
+#if HWY_ARCH_X86 && HWY_COMPILER_GCC
+  asm("" : "+x"(table.raw));
+#endif
+}
 inline constexpr bool checks_indices = HWY_ARCH_X86 == 0 || HWY_IS_DEBUG_BUILD != 0;
 /// By the low three bits of an index, which is all that x86 looks at.
 template <class Index>
@@ -100,63 +106,101 @@ HWY_API Vector look_up(Vector table, Index index) {
 
 /// As the formulas, in the same order.
 template <Moment moment>
-HWY_NOINLINE inline void encode_vectors(const float* x, float inverse, std::uint8_t* codes) {
-  const Block8Map& map = map_of(moment);
-  const Vector slopes = in_lanes(map.slope), bases = in_lanes(map.base);
-  const hn::RebindToSigned<decltype(fd)> di;
-  alignas(64) float ranks[block];
-  const auto magic = hn::Set(fd, block8_magic), log_slope = hn::Set(fd, map.log_slope),
-             log_base = hn::Set(fd, map.log_base), lowest = hn::Set(fd, block8_lowest),
-             least = hn::Set(fd, map.least), bend = hn::Set(fd, map.bend),
-             scale = hn::Set(fd, inverse), quarter = hn::Set(fd, 0.25f), rest = hn::Set(fd, 1.6875f);
-  for (std::int64_t i = 0; i < block; i += wide) {
-    const auto value = hn::LoadU(fd, x + i);
-    const auto scaled = value * scale;
-    const auto bounded = moment == Moment::first ? hn::Max(scaled, lowest) : scaled;
-    const auto u = hn::Max(moment == Moment::first ? hn::Abs(bounded) : bounded, least);
+struct Encoder {
+  Vector slopes = in_lanes(map_of(moment).slope), bases = in_lanes(map_of(moment).base);
+  Vector factor;
+  explicit Encoder(float inverse) : factor(hn::Set(fd, inverse)) {}
+
+  /// Codes in the low bytes of words.
+  HWY_INLINE auto operator()(const float* x) {
+    const Block8Map& map = map_of(moment);
+    const hn::RebindToSigned<decltype(fd)> di;
+    keep(slopes);
+    keep(bases);
+    const auto value = hn::LoadU(fd, x);
+    const auto scaled = value * factor;
+    const auto bounded =
+        moment == Moment::first ? hn::Max(scaled, hn::Set(fd, block8_lowest)) : scaled;
+    const auto u = hn::Max(moment == Moment::first ? hn::Abs(bounded) : bounded,
+                           hn::Set(fd, map.least));
     const auto bits = hn::ConvertTo(fd, hn::BitCast(di, u));
-    const auto piece = hn::BitCast(di, hn::MulAdd(bits, log_slope, log_base));
+    const auto piece = hn::BitCast(
+        di, hn::MulAdd(bits, hn::Set(fd, map.log_slope), hn::Set(fd, map.log_base)));
     const auto base = look_up(bases, piece);
     const auto line = hn::MulAdd(u, look_up(slopes, piece), base);
-    auto rank = hn::Min(line, hn::MulAdd(line, quarter, hn::MulAdd(base, rest, bend)));
+    const auto rest = hn::MulAdd(base, hn::Set(fd, 1.6875f), hn::Set(fd, map.bend));
+    auto rank = hn::Min(line, hn::MulAdd(line, hn::Set(fd, 0.25f), rest));
     if constexpr (moment == Moment::first) {
       rank = hn::Or(rank, hn::And(bounded, hn::SignBit(fd)));
     } else {
       rank = hn::IfThenElseZero(value > hn::Zero(fd), rank);
     }
-    hn::Store(rank + magic, fd, ranks + i);
+    return hn::BitCast(di, rank + hn::Set(fd, block8_magic));
   }
+};
+template <Moment moment>
+HWY_NOINLINE inline void encode_vectors(const float* x, float inverse, std::uint8_t* codes) {
+  Encoder<moment> encode(inverse);
+#if HWY_TARGET == HWY_AVX2
+  const __m256i low = _mm256_set1_epi32(255), order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+  for (std::int64_t i = 0; i < block; i += 4 * wide) {
+    const auto a = encode(x + i), b = encode(x + i + wide), c = encode(x + i + 2 * wide),
+               d = encode(x + i + 3 * wide);
+    const auto first = _mm256_packus_epi32(_mm256_and_si256(a.raw, low), _mm256_and_si256(b.raw, low));
+    const auto second = _mm256_packus_epi32(_mm256_and_si256(c.raw, low), _mm256_and_si256(d.raw, low));
+    const auto all = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(first, second), order);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i), all);
+  }
+#else
+  const hn::RebindToSigned<decltype(fd)> di;
+  alignas(64) std::int32_t words[block];
+  for (std::int64_t i = 0; i < block; i += wide) hn::Store(encode(x + i), di, words + i);
 #pragma GCC ivdep
   for (std::int64_t i = 0; i < block; ++i)  // packs better than one vector at a time does
-    codes[i] = static_cast<std::uint8_t>(std::bit_cast<std::uint32_t>(ranks[i]));
+    codes[i] = static_cast<std::uint8_t>(words[i]);
+#endif
 }
 template <Moment moment>
-HWY_NOINLINE inline void decode_vectors(const std::uint8_t* codes, float scale, float* x) {
-  const Block8Map& map = map_of(moment);
-  const Vector slopes = in_lanes(map.value_slope), bases = in_lanes(map.value_base);
-  const hn::RebindToSigned<decltype(fd)> di;
+struct Decoder {
   using Code = std::conditional_t<moment == Moment::first, std::int8_t, std::uint8_t>;
-  const hn::Rebind<Code, decltype(fd)> bytes;
-  const auto factor = hn::Set(fd, scale);
-  for (std::int64_t i = 0; i < block; i += wide) {
-    const auto code = hn::PromoteTo(di, hn::LoadU(bytes, reinterpret_cast<const Code*>(codes + i)));
+  Vector slopes = in_lanes(map_of(moment).value_slope), bases = in_lanes(map_of(moment).value_base);
+  Vector factor;
+  explicit Decoder(float scale) : factor(hn::Set(fd, scale)) {}
+
+  HWY_INLINE Vector operator()(const std::uint8_t* codes) {
+    keep(slopes);
+    keep(bases);
+    const hn::RebindToSigned<decltype(fd)> di;
+    const hn::Rebind<Code, decltype(fd)> bytes;
+    const auto code = hn::PromoteTo(di, hn::LoadU(bytes, reinterpret_cast<const Code*>(codes)));
     const auto number =
         hn::ConvertTo(fd, code + (moment == Moment::first ? code : hn::Set(di, 1)));
     const auto exponent = hn::ShiftRight<23>(hn::BitCast(di, number));
     auto base = look_up(bases, exponent);
     if constexpr (moment == Moment::first) base = hn::Xor(base, hn::And(number, hn::SignBit(fd)));
-    hn::StoreU(hn::MulAdd(number, look_up(slopes, exponent), base) * factor, fd, x + i);
+    return hn::MulAdd(number, look_up(slopes, exponent), base) * factor;
   }
+};
+template <Moment moment>
+HWY_NOINLINE inline void decode_vectors(const std::uint8_t* codes, float scale, float* x) {
+  Decoder<moment> decode(scale);
+  for (std::int64_t i = 0; i < block; i += wide) hn::StoreU(decode(codes + i), fd, x + i);
 }
 inline constexpr bool permutes = wide >= 8;
 #else
 inline constexpr bool permutes = false;
 #endif
 
-/// A whole block at a time.
+inline float scale_of(const std::byte* q8_block) {
+  float scale;
+  std::memcpy(&scale, q8_block + q8_elements, sizeof scale);
+  return scale;
+}
+
+/// A whole block at a time; `largest`: its largest_bits.
 template <Moment moment>
-inline void encode_block(const float* x, std::byte* to) {
-  const float scale = block8_scale(largest_bits(x)), inverse = block8_inverse(scale);
+inline void encode_block(const float* x, std::uint32_t largest, std::byte* to) {
+  const float scale = block8_scale(largest), inverse = block8_inverse(scale);
   auto* codes = reinterpret_cast<std::uint8_t*>(to);
   std::memcpy(to + q8_elements, &scale, sizeof scale);
   if (!(scale > 0.0f)) {
@@ -170,8 +214,7 @@ inline void encode_block(const float* x, std::byte* to) {
 }
 template <Moment moment>
 inline void decode_block(const std::byte* from, float* x) {
-  float scale;
-  std::memcpy(&scale, from + q8_elements, sizeof scale);
+  const float scale = scale_of(from);
   const auto* codes = reinterpret_cast<const std::uint8_t*>(from);
 #if HWY_TARGET != HWY_SCALAR
   if constexpr (permutes) return decode_vectors<moment>(codes, scale, x);
@@ -189,22 +232,62 @@ inline const std::uint16_t* moment_bits(Philox rng, std::uint64_t first, std::in
   return space + skip;
 }
 
+#if HWY_TARGET != HWY_SCALAR
+inline constexpr hn::RebindToUnsigned<decltype(fd)> ud;
+inline constexpr hn::Rebind<std::uint16_t, decltype(fd)> hd;
+
+using Words = hn::Vec<decltype(ud)>;
+
+/// The upper halves of `rounded`, sign extended; of x where that is NaN, quiet.
+HWY_API auto high_half(Words rounded, Vector x) {
+  const hn::RebindToSigned<decltype(fd)> di;
+  const auto keep = hn::Or(hn::BitCast(ud, x), hn::Set(ud, 0x00400000u));
+  const auto bits = hn::IfThenElse(hn::RebindMask(ud, hn::IsNaN(x)), keep, rounded);
+  return hn::ShiftRight<16>(hn::BitCast(di, bits));
+}
+enum class Reuse : std::uint8_t { some, none };
+
+/// Halves of two vectors; where nothing reads them soon, past the caches: `out` is then aligned.
+template <Reuse reuse, class Half>
+HWY_API void store_halves(Half low, Half high, std::uint16_t* out) {
+#if HWY_TARGET == HWY_AVX2
+  const auto quads = _mm256_packs_epi32(low.raw, high.raw);  // by lanes of 128 bits
+  const hn::Vec256<std::uint16_t> both{_mm256_permute4x64_epi64(quads, 0xd8)};
+  const hn::Full256<std::uint16_t> d;
+  if constexpr (reuse == Reuse::none) return hn::Stream(both, d, out);
+  hn::StoreU(both, d, out);
+#else
+  const hn::Rebind<std::int16_t, decltype(fd)> half;
+  auto* to = reinterpret_cast<std::int16_t*>(out);
+  if constexpr (reuse == Reuse::none) {
+    hn::Stream(hn::DemoteTo(half, low), half, to);
+    return hn::Stream(hn::DemoteTo(half, high), half, to + wide);
+  }
+  hn::StoreU(hn::DemoteTo(half, low), half, to);
+  hn::StoreU(hn::DemoteTo(half, high), half, to + wide);
+#endif
+}
+template <Moment moment>
+HWY_API Words rounded_up(Vector x, const std::uint16_t* bits) {
+  auto noise = hn::LoadU(hd, bits);
+  if constexpr (moment == Moment::second) {
+    noise = hn::Or(hn::ShiftLeft<8>(noise), hn::ShiftRight<8>(noise));
+  }
+  return hn::BitCast(ud, x) + hn::PromoteTo(ud, noise);  // infinity stays
+}
+#endif
+
 template <Moment moment>
 HWY_NOINLINE inline void round_row(const float* in, bfloat16* out, std::int64_t n,
                                    const std::uint16_t* bits) {
   constexpr bool second = moment == Moment::second;
   std::int64_t i = 0;
 #if HWY_TARGET != HWY_SCALAR
-  const hn::ScalableTag<float> d;
-  const hn::RebindToUnsigned<decltype(d)> du;
-  const hn::Rebind<std::uint16_t, decltype(d)> half;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  for (; i + lanes <= n; i += lanes) {
-    const auto x = hn::LoadU(d, in + i);
-    auto noise = hn::LoadU(half, bits + i);
-    if constexpr (second) noise = hn::Or(hn::ShiftLeft<8>(noise), hn::ShiftRight<8>(noise));
-    const auto rounded = hn::BitCast(du, x) + hn::PromoteTo(du, noise);  // infinity stays
-    store_high_half(d, hn::BitCast(d, rounded), x, hn::RebindMask(du, hn::IsNaN(x)), out + i);
+  for (; i + 2 * wide <= n; i += 2 * wide) {
+    const auto low = hn::LoadU(fd, in + i), high = hn::LoadU(fd, in + i + wide);
+    store_halves<Reuse::some>(high_half(rounded_up<moment>(low, bits + i), low),
+                              high_half(rounded_up<moment>(high, bits + i + wide), high),
+                              reinterpret_cast<std::uint16_t*>(out + i));
   }
 #endif
   for (; i < n; ++i)
@@ -230,7 +313,7 @@ template <Moment moment>
 inline void close_moment(float* x, const View& view, std::int64_t at, std::int64_t n,
                          const std::uint16_t* bits) {
   if (!view || view.type == DType::f32) return;
-  if (view.type == DType::q8) return encode_block<moment>(x, block_at(view, at));
+  if (view.type == DType::q8) return encode_block<moment>(x, largest_bits(x), block_at(view, at));
   round_row<moment>(x, view.as<bfloat16>() + at, n, bits);
 }
 
