@@ -133,7 +133,7 @@ HWY_NOINLINE inline void adamw_block_as(const UpdateArgs& args, const UpdateFact
   const bool narrow = args.grad.type == DType::bf16;
   const float* whole_grad = args.grad.as<const float>() + (narrow ? 0 : first);
   const bfloat16* grad = args.grad.as<const bfloat16>() + first;
-  for (std::int64_t i = 0; i < block; i += wide) {
+  const auto gather = [&](std::int64_t i) HWY_ATTR {
     const auto raw = narrow ? widen_halves(grad + i) : hn::LoadU(fd, whole_grad + i);
     const auto g = raw * k.gradient;
     auto m = moment_m.load(i), v = moment_v.load(i);
@@ -144,16 +144,23 @@ HWY_NOINLINE inline void adamw_block_as(const UpdateArgs& args, const UpdateFact
     hn::StoreU(v, fd, moment_v.x + i);
     moment_m.close(m, i);
     moment_v.close(v, i);
-  }
+  };
   const auto moved = [&](std::int64_t i) HWY_ATTR {
     const auto m = hn::LoadU(fd, moment_m.x + i), v = hn::LoadU(fd, moment_v.x + i);
     const auto decayed = master.load(i) * k.decay;
     const auto divisor = hn::MulAdd(hn::Sqrt(v), k.root, k.eps);
     return decayed - k.step * m / divisor;
   };
-  for (std::int64_t i = 0; i < block; i += 2 * wide) {
-    const auto low = moved(i), high = moved(i + wide);
-    master.store(low, high, i);
+  // Roots and quotients of vectors before go on beside the moments of the next ones.
+  constexpr std::int64_t lag = 4 * wide;
+  for (std::int64_t i = 0; i < lag; i += wide) gather(i);
+  for (std::int64_t i = lag; i < block + lag; i += 2 * wide) {
+    if (i < block) {
+      gather(i);
+      gather(i + wide);
+    }
+    const auto low = moved(i - lag), high = moved(i - lag + wide);
+    master.store(low, high, i - lag);
   }
   moment_m.close();
   moment_v.close();

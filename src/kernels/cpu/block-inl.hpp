@@ -40,24 +40,34 @@ inline void philox_blocks(Philox rng, std::uint64_t first, std::int64_t count, s
     keys[2 * round] = hn::Set(d, k0);
     keys[2 * round + 1] = hn::Set(d, k1);
   }
+  constexpr int step = 2;  // vectors at a time: each alone is one long chain
+  const auto low_half = hn::Set(d, rng.stream & 0xffffffffu), high_half = hn::Set(d, rng.stream >> 32);
   auto counter = hn::Iota(d, first);
-  for (std::int64_t i = 0; i < count; i += lanes) {
-    auto c0 = counter;
-    counter = counter + hn::Set(d, static_cast<std::uint64_t>(lanes));
-    auto c1 = hn::ShiftRight<32>(c0);
-    auto c2 = hn::Set(d, rng.stream & 0xffffffffu);
-    auto c3 = hn::Set(d, rng.stream >> 32);
-    for (int round = 0; round < 10; ++round) {
-      const auto a = hn::MulEven(hn::BitCast(half, c0), m0);
-      const auto b = hn::MulEven(hn::BitCast(half, c2), m1);
-      c0 = hn::Xor(hn::ShiftRight<32>(b), hn::Xor(c1, keys[2 * round]));
-      c2 = hn::Xor(hn::ShiftRight<32>(a), hn::Xor(c3, keys[2 * round + 1]));
-      c1 = b;
-      c3 = a;
+  for (std::int64_t i = 0; i < count; i += step * lanes) {
+    hn::Vec<decltype(d)> c0[step], c1[step], c2[step], c3[step];
+    for (int k = 0; k < step; ++k) {
+      c0[k] = counter;
+      counter = counter + hn::Set(d, static_cast<std::uint64_t>(lanes));
+      c1[k] = hn::ShiftRight<32>(c0[k]);
+      c2[k] = low_half;
+      c3[k] = high_half;
     }
-    const auto front = hn::Or(hn::And(c0, low), hn::ShiftLeft<32>(c1));
-    const auto back = hn::Or(hn::And(c2, low), hn::ShiftLeft<32>(c3));
-    hn::StoreInterleaved2(front, back, d, reinterpret_cast<std::uint64_t*>(out + 4 * i));
+    for (int round = 0; round < 10; ++round) {
+      for (int k = 0; k < step; ++k) {
+        const auto a = hn::MulEven(hn::BitCast(half, c0[k]), m0);
+        const auto b = hn::MulEven(hn::BitCast(half, c2[k]), m1);
+        c0[k] = hn::Xor(hn::ShiftRight<32>(b), hn::Xor(c1[k], keys[2 * round]));
+        c2[k] = hn::Xor(hn::ShiftRight<32>(a), hn::Xor(c3[k], keys[2 * round + 1]));
+        c1[k] = b;
+        c3[k] = a;
+      }
+    }
+    for (int k = 0; k < step; ++k) {
+      const auto front = hn::Or(hn::And(c0[k], low), hn::ShiftLeft<32>(c1[k]));
+      const auto back = hn::Or(hn::And(c2[k], low), hn::ShiftLeft<32>(c3[k]));
+      hn::StoreInterleaved2(front, back, d,
+                            reinterpret_cast<std::uint64_t*>(out + 4 * (i + k * lanes)));
+    }
   }
 }
 #else

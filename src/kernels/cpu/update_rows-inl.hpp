@@ -104,6 +104,8 @@ HWY_API Vector look_up(Vector table, Index index) {
   return hn::TableLookupLanes(table, hn::IndicesFromVec(fd, index));
 }
 
+using Signed = hn::Vec<hn::RebindToSigned<decltype(fd)>>;
+
 /// As the formulas, in the same order.
 template <Moment moment>
 struct Encoder {
@@ -111,31 +113,37 @@ struct Encoder {
   Vector factor;
   explicit Encoder(float inverse) : factor(hn::Set(fd, inverse)) {}
 
-  /// Codes in the low bytes of words.
-  HWY_INLINE auto operator()(const float* x) {
+  /// Codes in the low bytes of words, of a few vectors in step: each alone is one long chain.
+  template <int count>
+  HWY_INLINE void operator()(const float* x, Signed (&codes)[count]) {
     const Block8Map& map = map_of(moment);
+    constexpr bool first = moment == Moment::first;
     const hn::RebindToSigned<decltype(fd)> di;
+    Vector value[count], u[count], piece[count], base[count];
     keep(slopes);
     keep(bases);
-    const auto value = hn::LoadU(fd, x);
-    const auto scaled = value * factor;
-    const auto bounded =
-        moment == Moment::first ? hn::Max(scaled, hn::Set(fd, block8_lowest)) : scaled;
-    const auto u = hn::Max(moment == Moment::first ? hn::Abs(bounded) : bounded,
-                           hn::Set(fd, map.least));
-    const auto bits = hn::ConvertTo(fd, hn::BitCast(di, u));
-    const auto piece = hn::BitCast(
-        di, hn::MulAdd(bits, hn::Set(fd, map.log_slope), hn::Set(fd, map.log_base)));
-    const auto base = look_up(bases, piece);
-    const auto line = hn::MulAdd(u, look_up(slopes, piece), base);
-    const auto rest = hn::MulAdd(base, hn::Set(fd, 1.6875f), hn::Set(fd, map.bend));
-    auto rank = hn::Min(line, hn::MulAdd(line, hn::Set(fd, 0.25f), rest));
-    if constexpr (moment == Moment::first) {
-      rank = hn::Or(rank, hn::And(bounded, hn::SignBit(fd)));
-    } else {
-      rank = hn::IfThenElseZero(value > hn::Zero(fd), rank);
+    for (int k = 0; k < count; ++k) value[k] = hn::LoadU(fd, x + k * wide);
+    for (int k = 0; k < count; ++k) u[k] = value[k] * factor;
+    if constexpr (first) {
+      for (int k = 0; k < count; ++k) value[k] = hn::Max(u[k], hn::Set(fd, block8_lowest));
+      for (int k = 0; k < count; ++k) u[k] = hn::Abs(value[k]);
     }
-    return hn::BitCast(di, rank + hn::Set(fd, block8_magic));
+    for (int k = 0; k < count; ++k) u[k] = hn::Max(u[k], hn::Set(fd, map.least));
+    for (int k = 0; k < count; ++k) piece[k] = hn::ConvertTo(fd, hn::BitCast(di, u[k]));
+    for (int k = 0; k < count; ++k)
+      piece[k] = hn::MulAdd(piece[k], hn::Set(fd, map.log_slope), hn::Set(fd, map.log_base));
+    for (int k = 0; k < count; ++k) base[k] = look_up(bases, hn::BitCast(di, piece[k]));
+    for (int k = 0; k < count; ++k) piece[k] = look_up(slopes, hn::BitCast(di, piece[k]));
+    for (int k = 0; k < count; ++k) u[k] = hn::MulAdd(u[k], piece[k], base[k]);
+    for (int k = 0; k < count; ++k)
+      base[k] = hn::MulAdd(base[k], hn::Set(fd, 1.6875f), hn::Set(fd, map.bend));
+    for (int k = 0; k < count; ++k) base[k] = hn::MulAdd(u[k], hn::Set(fd, 0.25f), base[k]);
+    for (int k = 0; k < count; ++k) u[k] = hn::Min(u[k], base[k]);
+    for (int k = 0; k < count; ++k)
+      u[k] = first ? hn::Or(u[k], hn::And(value[k], hn::SignBit(fd)))
+                   : hn::IfThenElseZero(value[k] > hn::Zero(fd), u[k]);
+    for (int k = 0; k < count; ++k)
+      codes[k] = hn::BitCast(di, u[k] + hn::Set(fd, block8_magic));
   }
 };
 template <Moment moment>
@@ -144,17 +152,22 @@ HWY_NOINLINE inline void encode_vectors(const float* x, float inverse, std::uint
 #if HWY_TARGET == HWY_AVX2
   const __m256i low = _mm256_set1_epi32(255), order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   for (std::int64_t i = 0; i < block; i += 4 * wide) {
-    const auto a = encode(x + i), b = encode(x + i + wide), c = encode(x + i + 2 * wide),
-               d = encode(x + i + 3 * wide);
-    const auto first = _mm256_packus_epi32(_mm256_and_si256(a.raw, low), _mm256_and_si256(b.raw, low));
-    const auto second = _mm256_packus_epi32(_mm256_and_si256(c.raw, low), _mm256_and_si256(d.raw, low));
+    Signed part[4];
+    encode(x + i, part);
+    for (Signed& one : part) one.raw = _mm256_and_si256(one.raw, low);
+    const auto first = _mm256_packus_epi32(part[0].raw, part[1].raw);
+    const auto second = _mm256_packus_epi32(part[2].raw, part[3].raw);
     const auto all = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(first, second), order);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(codes + i), all);
   }
 #else
   const hn::RebindToSigned<decltype(fd)> di;
   alignas(64) std::int32_t words[block];
-  for (std::int64_t i = 0; i < block; i += wide) hn::Store(encode(x + i), di, words + i);
+  for (std::int64_t i = 0; i < block; i += wide) {
+    Signed part[1];
+    encode(x + i, part);
+    hn::Store(part[0], di, words + i);
+  }
 #pragma GCC ivdep
   for (std::int64_t i = 0; i < block; ++i)  // packs better than one vector at a time does
     codes[i] = static_cast<std::uint8_t>(words[i]);
