@@ -88,7 +88,8 @@ __device__ inline void put_block(const Operand& to, std::int64_t at, const float
 }
 
 /// The rounding bits of elements [first, first + 8), two in a word: of one block, or of two.
-__device__ inline void moment_bits(Philox rng, std::uint64_t first, std::uint32_t (&bits)[pack / 2]) {
+__device__ inline void moment_bits(Philox rng, std::uint64_t first,
+                                   std::uint32_t (&bits)[pack / 2]) {
   std::uint32_t drawn[8] = {};
   const auto skip = static_cast<unsigned>(first % 8);
 #pragma unroll
@@ -105,14 +106,13 @@ __device__ inline void moment_bits(Philox rng, std::uint64_t first, std::uint32_
       drawn[i] = (skip / 2 & width) != 0 ? drawn[i + width] : drawn[i];
   }
 #pragma unroll
-  for (unsigned i = 0; i < 4; ++i)
-    bits[i] = __funnelshift_r(drawn[i], drawn[i + 1], skip % 2 * 16);
+  for (unsigned i = 0; i < 4; ++i) bits[i] = __funnelshift_r(drawn[i], drawn[i + 1], skip % 2 * 16);
 }
 
 /// bf16, rounded by bits_of(half) of the element's half of a word.
 template <class Bits>
-__device__ inline Packed narrow_by(const float (&from)[pack], const std::uint32_t (&halves)[pack / 2],
-                                   const Bits& bits_of) {
+__device__ inline Packed narrow_by(const float (&from)[pack],
+                                   const std::uint32_t (&halves)[pack / 2], const Bits& bits_of) {
   Packed packed{};
 #pragma unroll
   for (int i = 0; i < pack; ++i) {

@@ -14,10 +14,10 @@ namespace sherd::kernels {
 /// zero. As a function of magnitude it bends down at the end of each decade, so it is the lesser of
 /// two lines: one along the decade's cells and one across its end.
 struct Block8Map {
-  float slope[8] = {}, base[8] = {};  // the first line; the second follows from it
-  float bend = 0;                     // second: 1/4 · first + 27/16 · base + bend
-  float log_slope = 0, log_base = 0;  // piece = round(log_slope · bits(u) + log_base)
-  float least = 0;                    // magnitudes below go as this one
+  float slope[8] = {}, base[8] = {};              // the first line; the second follows from it
+  float bend = 0;                                 // second: 1/4 · first + 27/16 · base + bend
+  float log_slope = 0, log_base = 0;              // piece = round(log_slope · bits(u) + log_base)
+  float least = 0;                                // magnitudes below go as this one
   float value_slope[8] = {}, value_base[8] = {};  // by exponent of 2 · rank (unsigned: rank + 1)
 };
 
@@ -95,7 +95,9 @@ SHERD_FORMULA float block8_scale(std::uint32_t largest) {
   return largest < 0x00800000u ? 0.0f : std::bit_cast<float>(largest);
 }
 /// Of a block's scale; 0 where all codes are 0.
-SHERD_FORMULA float block8_inverse(float scale) { return scale > 0.0f ? block8_unit / scale : 0.0f; }
+SHERD_FORMULA float block8_inverse(float scale) {
+  return scale > 0.0f ? block8_unit / scale : 0.0f;
+}
 
 /// Signed codes count up and down from zero: the map's position less that of zero, modulo 256.
 SHERD_FORMULA std::uint8_t encode_m(float m, float inverse, const Block8Map& map) {

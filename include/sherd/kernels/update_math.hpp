@@ -52,8 +52,8 @@ SHERD_FORMULA UpdateFactors sgd_factors(const Args& args, const UpdateScalars& s
 }
 
 /// The bits that round bf16 moments at this update: `applied` is the last index of their stream's
-/// path. Element i takes 16 bits, half i % 2 of word i / 2 % 4 of block i / 8: m as they are, v with
-/// their bytes exchanged, so that what decides for one hardly matters to the other.
+/// path. Element i takes 16 bits, half i % 2 of word i / 2 % 4 of block i / 8: m as they are, v
+/// with their bytes exchanged, so that what decides for one hardly matters to the other.
 SHERD_FORMULA Philox moment_rounding(Philox round, std::uint64_t applied) {
   return {round.key, mix(round.stream ^ applied)};
 }

@@ -100,35 +100,36 @@ void adamw_chunk(const UpdateArgs& args, const UpdateFactors& factors, std::int6
 #pragma GCC ivdep
         for (std::int64_t i = 0; i < n; ++i) adamw_element(p[i], m[i], v[i], g[i], k);
       },
-      [&](std::int64_t at, const std::uint16_t* bits) HWY_ATTR {
-        return adamw_block(args, factors, at, bits);
-      });
+      [&](std::int64_t at, const std::uint16_t* bits)
+          HWY_ATTR { return adamw_block(args, factors, at, bits); });
 }
 
 inline constexpr auto nothing = [](std::int64_t, const std::uint16_t*) { return false; };
 
 void lion_chunk(const UpdateArgs& args, const UpdateFactors& factors, std::int64_t first,
                 std::int64_t count) {
-  update_chunk(args, first, count,
-               [&](float* p, float* m, float*, const float* g, std::int64_t n) HWY_ATTR {
-                 const UpdateFactors k = factors;
+  update_chunk(
+      args, first, count,
+      [&](float* p, float* m, float*, const float* g, std::int64_t n) HWY_ATTR {
+        const UpdateFactors k = factors;
 #pragma GCC ivdep
-                 for (std::int64_t i = 0; i < n; ++i) lion_element(p[i], m[i], g[i], k);
-               },
-               nothing);
+        for (std::int64_t i = 0; i < n; ++i) lion_element(p[i], m[i], g[i], k);
+      },
+      nothing);
 }
 
 void sgd_chunk(const UpdateArgs& args, const UpdateFactors& factors, std::int64_t first,
                std::int64_t count) {
   float none[block];
-  update_chunk(args, first, count,
-               [&](float* p, float* m, float*, const float* g, std::int64_t n) HWY_ATTR {
-                 const UpdateFactors k = factors;
-                 if (m == nullptr) std::memset(m = none, 0, sizeof none);
+  update_chunk(
+      args, first, count,
+      [&](float* p, float* m, float*, const float* g, std::int64_t n) HWY_ATTR {
+        const UpdateFactors k = factors;
+        if (m == nullptr) std::memset(m = none, 0, sizeof none);
 #pragma GCC ivdep
-                 for (std::int64_t i = 0; i < n; ++i) sgd_element(p[i], m[i], g[i], k);
-               },
-               nothing);
+        for (std::int64_t i = 0; i < n; ++i) sgd_element(p[i], m[i], g[i], k);
+      },
+      nothing);
 }
 
 void store_chunk(const View& master, const View& param, const View& remainder, std::int64_t first,
