@@ -83,10 +83,16 @@ __device__ inline void put_moments(const UpdateOperands& args, std::int64_t at, 
       put_block(args.v, at, v, [&](float x, float k) { return encode_v(x, k, maps.second); });
     }
   } else if constexpr (type == DType::bf16) {
-    std::uint32_t words[pack];
-    random_words(shared.round, args.first + static_cast<std::uint64_t>(at), words);
-    if (has_m) put<Reuse::none>(args.m, at, count, narrow_by(m, words, 0));
-    if (has_v) put<Reuse::none>(args.v, at, count, narrow_by(v, words, 16));
+    std::uint32_t bits[pack / 2];
+    moment_bits(shared.round, args.first + static_cast<std::uint64_t>(at), bits);
+    if (has_m) {
+      const auto same = [](std::uint32_t half) { return half; };
+      put<Reuse::none>(args.m, at, count, narrow_by(m, bits, same));
+    }
+    if (has_v) {
+      const auto second = [](std::uint32_t half) { return second_moment_bits(half); };
+      put<Reuse::none>(args.v, at, count, narrow_by(v, bits, second));
+    }
   } else {
     if (has_m) put<Reuse::none>(args.m, at, count, narrow(m, DType::f32));
     if (has_v) put<Reuse::none>(args.v, at, count, narrow(v, DType::f32));

@@ -87,13 +87,37 @@ __device__ inline void put_block(const Operand& to, std::int64_t at, const float
   if (inside == 0) __stcs(reinterpret_cast<float*>(block + q8_elements), scale);
 }
 
-/// bf16, rounded by 16 bits of one word an element, which start at bit `low`.
-__device__ inline Packed narrow_by(const float (&from)[pack], const std::uint32_t (&words)[pack],
-                                   int low) {
+/// The rounding bits of elements [first, first + 8), two in a word: of one block, or of two.
+__device__ inline void moment_bits(Philox rng, std::uint64_t first,
+                                   std::uint32_t (&bits)[pack / 2]) {
+  std::uint32_t drawn[8] = {};
+  const auto skip = static_cast<unsigned>(first % 8);
+#pragma unroll
+  for (unsigned k = 0; k < 2; ++k) {
+    if (k == 1 && skip == 0) continue;
+    const PhiloxBlock block = philox_block(rng, first / 8 + k);
+#pragma unroll
+    for (unsigned i = 0; i < 4; ++i) drawn[4 * k + i] = block[i];
+  }
+#pragma unroll
+  for (unsigned width = 2; width > 0; width /= 2) {  // selects, because registers have no index
+#pragma unroll
+    for (unsigned i = 0; i + width < 8; ++i)
+      drawn[i] = (skip / 2 & width) != 0 ? drawn[i + width] : drawn[i];
+  }
+#pragma unroll
+  for (unsigned i = 0; i < 4; ++i) bits[i] = __funnelshift_r(drawn[i], drawn[i + 1], skip % 2 * 16);
+}
+
+/// bf16, rounded by bits_of(half) of the element's half of a word.
+template <class Bits>
+__device__ inline Packed narrow_by(const float (&from)[pack],
+                                   const std::uint32_t (&halves)[pack / 2], const Bits& bits_of) {
   Packed packed{};
 #pragma unroll
   for (int i = 0; i < pack; ++i) {
-    const std::uint32_t half = to_bfloat16_stochastic(from[i], words[i] >> low).bits;
+    const std::uint32_t bits = bits_of(halves[i / 2] >> (16 * (i % 2)) & 0xffffu);
+    const std::uint32_t half = to_bfloat16_stochastic(from[i], bits).bits;
     packed.word[i / 2] |= half << (16 * (i % 2));
   }
   return packed;

@@ -52,9 +52,13 @@ SHERD_FORMULA UpdateFactors sgd_factors(const Args& args, const UpdateScalars& s
 }
 
 /// The bits that round bf16 moments at this update: `applied` is the last index of their stream's
-/// path. m takes the low half of an element's word, v the high half.
+/// path. Element i takes 16 bits, half i % 2 of word i / 2 % 4 of block i / 8: m as they are, v
+/// with their bytes exchanged, so that what decides for one hardly matters to the other.
 SHERD_FORMULA Philox moment_rounding(Philox round, std::uint64_t applied) {
   return {round.key, mix(round.stream ^ applied)};
+}
+SHERD_FORMULA std::uint32_t second_moment_bits(std::uint32_t half) {
+  return (half << 8 | half >> 8) & 0xffffu;
 }
 
 /// Source: Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", Algorithm 2, in the

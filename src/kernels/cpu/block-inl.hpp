@@ -1,4 +1,4 @@
-// Compiled once per instruction set: fp32 windows on views of any float type, random words, sums in
+// Compiled once per instruction set: fp32 windows on views of any float type, sums in
 // a lane order that no instruction set changes.
 #if defined(SHERD_KERNELS_CPU_BLOCK_INL) == defined(HWY_TARGET_TOGGLE)
 #ifdef SHERD_KERNELS_CPU_BLOCK_INL
@@ -12,7 +12,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "kernels/cpu/blocks.hpp"
+#include "kernels/cpu/random_words-inl.hpp"
 #include "sherd/kernels/grad.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -20,62 +20,6 @@ namespace sherd::kernels::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 inline constexpr bool scalar_target = HWY_TARGET == HWY_SCALAR;
-inline constexpr std::int64_t word_space = block + 64;  // of random words, whole vectors
-
-// --- random words -----------------------------------------------------------------------------
-
-#if HWY_TARGET != HWY_SCALAR
-/// Blocks [first, first + count) of four words each; writes whole vectors past `count`.
-inline void philox_blocks(Philox rng, std::uint64_t first, std::int64_t count, std::uint32_t* out) {
-  const hn::ScalableTag<std::uint64_t> d;
-  const hn::ScalableTag<std::uint32_t> half;
-  const auto low = hn::Set(d, 0xffffffffu);
-  const auto m0 = hn::BitCast(half, hn::Set(d, 0xD2511F53u));
-  const auto m1 = hn::BitCast(half, hn::Set(d, 0xCD9E8D57u));
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  hn::Vec<decltype(d)> keys[20];
-  for (std::uint32_t round = 0; round < 10; ++round) {
-    const auto k0 = static_cast<std::uint32_t>(rng.key) + round * 0x9E3779B9u;
-    const auto k1 = static_cast<std::uint32_t>(rng.key >> 32) + round * 0xBB67AE85u;
-    keys[2 * round] = hn::Set(d, k0);
-    keys[2 * round + 1] = hn::Set(d, k1);
-  }
-  auto counter = hn::Iota(d, first);
-  for (std::int64_t i = 0; i < count; i += lanes) {
-    auto c0 = counter;
-    counter = counter + hn::Set(d, static_cast<std::uint64_t>(lanes));
-    auto c1 = hn::ShiftRight<32>(c0);
-    auto c2 = hn::Set(d, rng.stream & 0xffffffffu);
-    auto c3 = hn::Set(d, rng.stream >> 32);
-    for (int round = 0; round < 10; ++round) {
-      const auto a = hn::MulEven(hn::BitCast(half, c0), m0);
-      const auto b = hn::MulEven(hn::BitCast(half, c2), m1);
-      c0 = hn::Xor(hn::ShiftRight<32>(b), hn::Xor(c1, keys[2 * round]));
-      c2 = hn::Xor(hn::ShiftRight<32>(a), hn::Xor(c3, keys[2 * round + 1]));
-      c1 = b;
-      c3 = a;
-    }
-    const auto front = hn::Or(hn::And(c0, low), hn::ShiftLeft<32>(c1));
-    const auto back = hn::Or(hn::And(c2, low), hn::ShiftLeft<32>(c3));
-    hn::StoreInterleaved2(front, back, d, reinterpret_cast<std::uint64_t*>(out + 4 * i));
-  }
-}
-#else
-inline void philox_blocks(Philox rng, std::uint64_t first, std::int64_t count, std::uint32_t* out) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const PhiloxBlock words = philox_block(rng, first + static_cast<std::uint64_t>(i));
-    std::memcpy(out + 4 * i, words.data(), sizeof words);
-  }
-}
-#endif
-
-/// The words of elements [first, first + n), n <= block; `space` holds word_space words.
-inline const std::uint32_t* random_words(Philox rng, std::uint64_t first, std::int64_t n,
-                                         std::uint32_t* space) {
-  const auto skip = static_cast<std::int64_t>(first % 4);
-  philox_blocks(rng, first / 4, (skip + n + 3) / 4, space);
-  return space + skip;
-}
 
 // --- 16-bit floats ----------------------------------------------------------------------------
 

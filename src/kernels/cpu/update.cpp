@@ -6,7 +6,7 @@
 #include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 
-#include "kernels/cpu/update_rows-inl.hpp"
+#include "kernels/cpu/adamw_block-inl.hpp"
 #include "sherd/kernels/update_math.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -47,7 +47,7 @@ inline void stream_param(const float* p, const View& param, std::int64_t at, std
 /// Of one block; stays in the first-level cache.
 struct Windows {
   alignas(64) float g[block], p[block], m[block], v[block];
-  std::uint32_t words[word_space];
+  alignas(64) std::uint16_t bits[2 * word_space];
 };
 
 inline float* open_master(const UpdateArgs& args, std::int64_t at, std::int64_t n, float* space) {
@@ -62,63 +62,74 @@ inline void close_master(const float* p, const UpdateArgs& args, std::int64_t at
   remainder_row(p, args.master.as<std::uint16_t>() + at, n);
 }
 
-/// One fused pass; `rule(p, m, v, g)` on pointers to n elements, of which m and v may be null.
-template <class Rule>
+/// One fused pass; `rule(p, m, v, g, n)` on pointers to n elements, of which m and v may be null.
+/// `whole(at, bits)` may do a whole block itself, and says so.
+template <class Rule, class Whole>
 HWY_ATTR inline void update_chunk(const UpdateArgs& args, std::int64_t first, std::int64_t count,
-                                  const Rule& rule) {
+                                  const Rule& rule, const Whole& whole) {
   Windows space;
   const bool rounds = args.m && args.m.type == DType::bf16;
-  const Philox bits = moment_rounding(args.round, args.scalars->applied);
+  const Philox rounding = moment_rounding(args.round, args.scalars->applied);
   for (std::int64_t at = first; at < first + count; at += block) {
     const std::int64_t n = std::min(block, first + count - at);
     prefetch_all(args, at + block);
+    const std::uint16_t* bits = space.bits;
+    if (rounds) {
+      const std::uint64_t element = args.first + static_cast<std::uint64_t>(at);
+      bits = moment_bits(rounding, element, n, space.bits);
+    }
+    if (n == block && whole(at, bits)) continue;
     const float* g = widen(args.grad, at, n, space.g);
     float* p = open_master(args, at, n, space.p);
     float* m = open_moment<Moment::first>(args.m, at, n, space.m);
     float* v = open_moment<Moment::second>(args.v, at, n, space.v);
     rule(p, m, v, g, n);
     close_master(p, args, at, n);
-    std::uint32_t* words = space.words;
-    if (rounds) {
-      const std::uint64_t element = args.first + static_cast<std::uint64_t>(at);
-      words += random_words(bits, element, n, space.words) - space.words;
-    }
-    close_moment<Moment::first>(m, args.m, at, n, words);
-    close_moment<Moment::second>(v, args.v, at, n, words);
+    close_moment<Moment::first>(m, args.m, at, n, bits);
+    close_moment<Moment::second>(v, args.v, at, n, bits);
   }
   hwy::FlushStream();
 }
 
 void adamw_chunk(const UpdateArgs& args, const UpdateFactors& factors, std::int64_t first,
                  std::int64_t count) {
-  update_chunk(args, first, count,
-               [&](float* p, float* m, float* v, const float* g, std::int64_t n) HWY_ATTR {
-                 const UpdateFactors k = factors;
+  update_chunk(
+      args, first, count,
+      [&](float* p, float* m, float* v, const float* g, std::int64_t n) HWY_ATTR {
+        const UpdateFactors k = factors;
 #pragma GCC ivdep
-                 for (std::int64_t i = 0; i < n; ++i) adamw_element(p[i], m[i], v[i], g[i], k);
-               });
+        for (std::int64_t i = 0; i < n; ++i) adamw_element(p[i], m[i], v[i], g[i], k);
+      },
+      [&](std::int64_t at, const std::uint16_t* bits)
+          HWY_ATTR { return adamw_block(args, factors, at, bits); });
 }
+
+inline constexpr auto nothing = [](std::int64_t, const std::uint16_t*) { return false; };
 
 void lion_chunk(const UpdateArgs& args, const UpdateFactors& factors, std::int64_t first,
                 std::int64_t count) {
-  update_chunk(args, first, count,
-               [&](float* p, float* m, float*, const float* g, std::int64_t n) HWY_ATTR {
-                 const UpdateFactors k = factors;
+  update_chunk(
+      args, first, count,
+      [&](float* p, float* m, float*, const float* g, std::int64_t n) HWY_ATTR {
+        const UpdateFactors k = factors;
 #pragma GCC ivdep
-                 for (std::int64_t i = 0; i < n; ++i) lion_element(p[i], m[i], g[i], k);
-               });
+        for (std::int64_t i = 0; i < n; ++i) lion_element(p[i], m[i], g[i], k);
+      },
+      nothing);
 }
 
 void sgd_chunk(const UpdateArgs& args, const UpdateFactors& factors, std::int64_t first,
                std::int64_t count) {
   float none[block];
-  update_chunk(args, first, count,
-               [&](float* p, float* m, float*, const float* g, std::int64_t n) HWY_ATTR {
-                 const UpdateFactors k = factors;
-                 if (m == nullptr) std::memset(m = none, 0, sizeof none);
+  update_chunk(
+      args, first, count,
+      [&](float* p, float* m, float*, const float* g, std::int64_t n) HWY_ATTR {
+        const UpdateFactors k = factors;
+        if (m == nullptr) std::memset(m = none, 0, sizeof none);
 #pragma GCC ivdep
-                 for (std::int64_t i = 0; i < n; ++i) sgd_element(p[i], m[i], g[i], k);
-               });
+        for (std::int64_t i = 0; i < n; ++i) sgd_element(p[i], m[i], g[i], k);
+      },
+      nothing);
 }
 
 void store_chunk(const View& master, const View& param, const View& remainder, std::int64_t first,

@@ -7,13 +7,11 @@
 #define SHERD_KERNELS_CPU_UPDATE_ROWS_INL
 #endif
 
-#include "kernels/cpu/block-inl.hpp"
-#include "sherd/kernels/block8_math.hpp"
+#include "kernels/cpu/block8_rows-inl.hpp"
+#include "sherd/kernels/update_math.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace sherd::kernels::cpu::HWY_NAMESPACE {
-
-enum class Moment : std::uint8_t { first, second };
 
 // --- master weights ---------------------------------------------------------------------------
 
@@ -47,138 +45,76 @@ inline void store_param(const float* p, const View& param, std::int64_t at, std:
   narrow_row(p, param.as<float16>() + at, n);
 }
 
-// --- 8-bit moments ----------------------------------------------------------------------------
+// --- bf16 moments ------------------------------------------------------------------------------
 
-inline const Block8Map& map_of(Moment moment) {
-  return moment == Moment::first ? signed8 : unsigned8;
-}
-inline std::byte* block_at(const View& q8, std::int64_t at) {
-  return q8.data + bytes_of(DType::q8, static_cast<std::uint64_t>(at));
-}
-
-inline std::uint32_t largest_bits(const float* x) {
-  std::uint32_t most = 0;
-  for (std::int64_t i = 0; i < block; ++i) {
-    const std::uint32_t bits = std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffu;
-    most = bits > most ? bits : most;
-  }
-  return most;
-}
-
-template <Moment moment>
-inline void encode_elements(const float* x, float inverse, std::uint8_t* codes) {
-  const Block8Map& map = map_of(moment);
-  for (std::int64_t i = 0; i < block; ++i) {
-    codes[i] =
-        moment == Moment::first ? encode_m(x[i], inverse, map) : encode_v(x[i], inverse, map);
-  }
-}
-template <Moment moment>
-inline void decode_elements(const std::uint8_t* codes, float scale, float* x) {
-  const Block8Map& map = map_of(moment);
-  for (std::int64_t i = 0; i < block; ++i) {
-    x[i] =
-        moment == Moment::first ? decode_m(codes[i], scale, map) : decode_v(codes[i], scale, map);
-  }
+/// The bits of elements [first, first + n), n <= block; `space` holds word_space words.
+inline const std::uint16_t* moment_bits(Philox rng, std::uint64_t first, std::int64_t n,
+                                        std::uint16_t* space) {
+  const auto skip = static_cast<std::int64_t>(first % 8);
+  philox_blocks(rng, first / 8, (skip + n + 7) / 8, reinterpret_cast<std::uint32_t*>(space));
+  return space + skip;
 }
 
 #if HWY_TARGET != HWY_SCALAR
-/// Eight entries in every eight lanes: a look-up is one permutation.
-inline Vector in_lanes(const float (&table)[8]) {
-  alignas(64) float space[wide < 8 ? 8 : wide];
-  for (std::int64_t i = 0; i < std::max<std::int64_t>(wide, 8); ++i) space[i] = table[i % 8];
-  return hn::Load(fd, space);
-}
-/// Indices are 0 to 7.
-template <class Index>
-HWY_API Vector look_up(Vector table, Index index) {
-  return hn::TableLookupLanes(table, hn::IndicesFromVec(fd, index));
-}
+inline constexpr hn::RebindToUnsigned<decltype(fd)> ud;
+inline constexpr hn::Rebind<std::uint16_t, decltype(fd)> hd;
 
-/// As the formulas, in the same order.
-template <Moment moment>
-HWY_NOINLINE inline void encode_vectors(const float* x, float inverse, std::uint8_t* codes) {
-  const Block8Map& map = map_of(moment);
-  const Vector from = in_lanes(map.from), slope = in_lanes(map.slope), base = in_lanes(map.base),
-               last = in_lanes(map.last);
+using Words = hn::Vec<decltype(ud)>;
+
+/// The upper halves of `rounded`, sign extended; of x where that is NaN, quiet.
+HWY_API auto high_half(Words rounded, Vector x) {
   const hn::RebindToSigned<decltype(fd)> di;
-  alignas(64) float ranks[block];
-  const auto magic = hn::Set(fd, block8_magic), log_slope = hn::Set(fd, block8_log_slope),
-             log_base = hn::Set(fd, block8_log_base), least = hn::Set(fd, block8_least);
-  for (std::int64_t i = 0; i < block; i += wide) {
-    const auto value = hn::LoadU(fd, x + i);
-    const auto scaled = value * hn::Set(fd, inverse);
-    const auto bounded = moment == Moment::first ? hn::Max(scaled, least) : scaled;
-    const auto u = moment == Moment::first ? hn::Abs(bounded) : bounded;
-    const auto bits = hn::ConvertTo(fd, hn::BitCast(di, u));
-    const auto rough = hn::Max(hn::MulAdd(bits, log_slope, log_base), magic);
-    const auto guess = hn::And(hn::BitCast(di, rough), hn::Set(di, 7));
-    const auto too_high = hn::VecFromMask(di, hn::RebindMask(di, u < look_up(from, guess)));
-    const auto piece = guess + too_high;  // a mask is -1
-    const auto whole = hn::MulAdd(u, look_up(slope, piece), look_up(base, piece));
-    auto rank = hn::Min(whole, look_up(last, piece));
-    if constexpr (moment == Moment::first) {
-      rank = hn::Or(rank, hn::And(bounded, hn::SignBit(fd)));
-    } else {
-      rank = hn::IfThenElseZero(value > hn::Zero(fd), rank);
-    }
-    hn::Store(rank + magic, fd, ranks + i);
-  }
-#pragma GCC ivdep
-  for (std::int64_t i = 0; i < block; ++i)  // packs better than one vector at a time does
-    codes[i] = static_cast<std::uint8_t>(std::bit_cast<std::uint32_t>(ranks[i]));
+  const auto keep = hn::Or(hn::BitCast(ud, x), hn::Set(ud, 0x00400000u));
+  const auto bits = hn::IfThenElse(hn::RebindMask(ud, hn::IsNaN(x)), keep, rounded);
+  return hn::ShiftRight<16>(hn::BitCast(di, bits));
 }
-template <Moment moment>
-HWY_NOINLINE inline void decode_vectors(const std::uint8_t* codes, float scale, float* x) {
-  const Block8Map& map = map_of(moment);
-  const Vector slope = in_lanes(map.value_slope), base = in_lanes(map.value_base);
-  const hn::RebindToSigned<decltype(fd)> di;
-  const hn::Rebind<std::uint8_t, decltype(fd)> bytes;
-  for (std::int64_t i = 0; i < block; i += wide) {
-    const auto raw = hn::LoadU(bytes, codes + i);
-    auto position = hn::PromoteTo(di, raw);
-    if constexpr (moment == Moment::first) {
-      position = hn::PromoteTo(di, raw + hn::Set(bytes, std::uint8_t{127})) - hn::Set(di, 127);
-    }
-    const auto count = hn::Abs(position);
-    const auto number = hn::ConvertTo(fd, moment == Moment::first ? count : count + hn::Set(di, 1));
-    const auto exponent = hn::And(hn::ShiftRight<23>(hn::BitCast(di, number)), hn::Set(di, 7));
-    const auto magnitude = hn::MulAdd(number, look_up(slope, exponent), look_up(base, exponent));
-    const auto some = hn::RebindMask(fd, count > hn::Zero(di));
-    const auto value = hn::IfThenElseZero(some, magnitude) * hn::Set(fd, scale);
-    const auto sign = hn::And(position, hn::Set(di, static_cast<std::int32_t>(0x80000000u)));
-    hn::StoreU(hn::Or(value, hn::BitCast(fd, sign)), fd, x + i);
-  }
-}
-inline constexpr bool permutes = wide >= 8;
+enum class Reuse : std::uint8_t { some, none };
+
+/// Halves of two vectors; where nothing reads them soon, past the caches: `out` is then aligned.
+template <Reuse reuse, class Half>
+HWY_API void store_halves(Half low, Half high, std::uint16_t* out) {
+#if HWY_TARGET == HWY_AVX2
+  const auto quads = _mm256_packs_epi32(low.raw, high.raw);  // by lanes of 128 bits
+  const hn::Vec256<std::uint16_t> both{_mm256_permute4x64_epi64(quads, 0xd8)};
+  const hn::Full256<std::uint16_t> d;
+  if constexpr (reuse == Reuse::none) return hn::Stream(both, d, out);
+  hn::StoreU(both, d, out);
 #else
-inline constexpr bool permutes = false;
-#endif
-
-/// A whole block at a time.
-template <Moment moment>
-inline void encode_block(const float* x, std::byte* to) {
-  const float scale = block8_scale(largest_bits(x)), inverse = block8_inverse(scale);
-  auto* codes = reinterpret_cast<std::uint8_t*>(to);
-  std::memcpy(to + q8_elements, &scale, sizeof scale);
-  if (!(scale > 0.0f)) {
-    std::memset(codes, 0, q8_elements);
-    return;
+  const hn::Rebind<std::int16_t, decltype(fd)> half;
+  auto* to = reinterpret_cast<std::int16_t*>(out);
+  if constexpr (reuse == Reuse::none) {
+    hn::Stream(hn::DemoteTo(half, low), half, to);
+    return hn::Stream(hn::DemoteTo(half, high), half, to + wide);
   }
-#if HWY_TARGET != HWY_SCALAR
-  if constexpr (permutes) return encode_vectors<moment>(x, inverse, codes);
+  hn::StoreU(hn::DemoteTo(half, low), half, to);
+  hn::StoreU(hn::DemoteTo(half, high), half, to + wide);
 #endif
-  encode_elements<moment>(x, inverse, codes);
 }
 template <Moment moment>
-inline void decode_block(const std::byte* from, float* x) {
-  float scale;
-  std::memcpy(&scale, from + q8_elements, sizeof scale);
-  const auto* codes = reinterpret_cast<const std::uint8_t*>(from);
-#if HWY_TARGET != HWY_SCALAR
-  if constexpr (permutes) return decode_vectors<moment>(codes, scale, x);
+HWY_API Words rounded_up(Vector x, const std::uint16_t* bits) {
+  auto noise = hn::LoadU(hd, bits);
+  if constexpr (moment == Moment::second) {
+    noise = hn::Or(hn::ShiftLeft<8>(noise), hn::ShiftRight<8>(noise));
+  }
+  return hn::BitCast(ud, x) + hn::PromoteTo(ud, noise);  // infinity stays
+}
 #endif
-  decode_elements<moment>(codes, scale, x);
+
+template <Moment moment>
+HWY_NOINLINE inline void round_row(const float* in, bfloat16* out, std::int64_t n,
+                                   const std::uint16_t* bits) {
+  constexpr bool second = moment == Moment::second;
+  std::int64_t i = 0;
+#if HWY_TARGET != HWY_SCALAR
+  for (; i + 2 * wide <= n; i += 2 * wide) {
+    const auto low = hn::LoadU(fd, in + i), high = hn::LoadU(fd, in + i + wide);
+    store_halves<Reuse::some>(high_half(rounded_up<moment>(low, bits + i), low),
+                              high_half(rounded_up<moment>(high, bits + i + wide), high),
+                              reinterpret_cast<std::uint16_t*>(out + i));
+  }
+#endif
+  for (; i < n; ++i)
+    out[i] = to_bfloat16_stochastic(in[i], second ? second_moment_bits(bits[i]) : bits[i]);
 }
 
 // --- moments ----------------------------------------------------------------------------------
@@ -195,17 +131,13 @@ inline float* open_moment(const View& view, std::int64_t at, std::int64_t n, flo
   }
   return space;
 }
-/// `words`: of bf16, one an element; of the first moment the low halves.
+/// `bits`: of bf16, of its elements.
 template <Moment moment>
 inline void close_moment(float* x, const View& view, std::int64_t at, std::int64_t n,
-                         std::uint32_t* words) {
+                         const std::uint16_t* bits) {
   if (!view || view.type == DType::f32) return;
-  if (view.type == DType::q8) return encode_block<moment>(x, block_at(view, at));
-  if constexpr (moment == Moment::second) {
-#pragma GCC ivdep
-    for (std::int64_t i = 0; i < n; ++i) words[i] >>= 16;
-  }
-  narrow_row(x, view.as<bfloat16>() + at, n, words);
+  if (view.type == DType::q8) return encode_block<moment>(x, largest_bits(x), block_at(view, at));
+  round_row<moment>(x, view.as<bfloat16>() + at, n, bits);
 }
 
 }  // namespace sherd::kernels::cpu::HWY_NAMESPACE
