@@ -86,9 +86,9 @@ Tally crashed(const Scenario& s, std::uint64_t most, Check check = Check::all) {
   const History history(s.before, s.after, s.changes);
   std::unordered_set<std::uint64_t> seen;
   Tally tally;
-  for (std::uint64_t round = 0; tally.images < most && round < 64; ++round) {
+  for (std::uint64_t round = 0; tally.images < most && round < 1000; ++round) {
     for (std::size_t made = 0; made <= history.size(); ++made) {
-      const std::uint64_t share = std::max<std::uint64_t>(most / history.size() / 2, 40);
+      const std::uint64_t share = 500;
       history.crash(made, round, share, [&](Tree image) {
         // Whether it may lack what was published depends on when the crash was.
         if (!seen.insert(hash_of(image) * 2 + (made >= s.published ? 1 : 0)).second) return;
@@ -106,6 +106,21 @@ std::uint64_t images_wanted() {
   return text != nullptr ? std::strtoull(text, nullptr, 10) : SHERD_IMAGES;
 }
 
+/// Lets no rank sync its file before all have written theirs: the most that can be lost at once.
+class Together final : public MemoryStorage {
+  std::int64_t before(std::string_view call, const std::string& path) override {
+    if (call != "sync" || path.find("rank-") == path.npos) return 0;
+    std::unique_lock lock(mutex_);
+    const int round = come_++ / ranks;
+    all_.notify_all();
+    all_.wait(lock, [&] { return come_ >= (round + 1) * ranks; });
+    return 0;
+  }
+  std::mutex mutex_;
+  std::condition_variable all_;
+  int come_ = 0;
+};
+
 /// A disk with an older checkpoint or none.
 void prepare(MemoryStorage& storage, const std::vector<Saved>& older) {
   REQUIRE(storage.make_folder("/disk") == 0);
@@ -117,7 +132,7 @@ void prepare(MemoryStorage& storage, const std::vector<Saved>& older) {
 
 Scenario recorded(const std::vector<Saved>& older, const Saved& now, std::size_t keep,
                   const std::string& damage = "") {
-  MemoryStorage storage;
+  Together storage;
   prepare(storage, older);
   if (!damage.empty()) storage.alter(damage, FileBytes(4096));
   Scenario s;
@@ -136,7 +151,7 @@ Scenario recorded(const std::vector<Saved>& older, const Saved& now, std::size_t
   return s;
 }
 
-void check_clean(const char* what, const Scenario& s, std::uint64_t most) {
+void check_clean(const std::string& what, const Scenario& s, std::uint64_t most) {
   const Tally tally = crashed(s, most);
   CAPTURE(what);
   CHECK(tally.lost == 0);
@@ -144,10 +159,8 @@ void check_clean(const char* what, const Scenario& s, std::uint64_t most) {
   CHECK(tally.partial == 0);
   CHECK(tally.late == 0);
   CHECK(tally.images >= most);
-  std::printf("%s: %zu changes, %llu images, %llu lost, %llu corrupt accepted\n", what,
-              s.changes.size(), static_cast<unsigned long long>(tally.images),
-              static_cast<unsigned long long>(tally.lost),
-              static_cast<unsigned long long>(tally.corrupt));
+  MESSAGE(what << ": " << s.changes.size() << " changes, " << tally.images << " images, "
+               << tally.lost << " lost, " << tally.corrupt << " corrupt accepted");
 }
 
 /// Nodes that were ever called so.

@@ -191,7 +191,8 @@ TEST_CASE("a load of which any call fails names what failed, and never gives oth
       storage.fail(at, answer);
       std::string problem;
       try {
-        CHECK(load() == 10u);
+        const bool whole = load() == 10u;
+        CHECK(whole);
       } catch (const DataError& error) {
         problem = error.what();
         CHECK(problem.find(folder + "/") != std::string::npos);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -51,20 +52,25 @@ class History {
 
   [[nodiscard]] std::size_t size() const { return changes_.size(); }
 
-  /// Images of a crash after `made` changes: all there are if `most` suffice, else as many as that,
-  /// drawn.
+  /// Images of a crash after `made` changes: in round 0 all there are if `most` suffice, but for
+  /// where a write tears; else as many as that, drawn.
   template <class See>
-  void crash(std::size_t made, std::uint64_t seed, std::uint64_t most, See&& see) const {
+  void crash(std::size_t made, std::uint64_t round, std::uint64_t most, See&& see) const {
     const auto [base, pending] = split(made);
     std::uint64_t all = 1;
-    for (const Change* change : pending)
+    bool tears = false;
+    for (const Change* change : pending) {
       all = std::min<std::uint64_t>(most + 1, all * ways(*change));
-    Draw draw(seed * 1000003 + made);
-    for (std::uint64_t n = 0; n < std::min(all, most); ++n) {
+      tears = tears || change->kind == Change::Kind::write;
+    }
+    if (round > 0 && all <= most && !tears) return;
+    Draw draw(round * 1000003 + made);
+    for (std::uint64_t n = 0; n < (round == 0 ? std::min(all, most) : most); ++n) {
       Tree image = base;
       std::uint64_t rest = n;
       for (const Change* change : pending) {
-        const std::uint64_t way = all <= most ? rest % ways(*change) : draw.below(ways(*change));
+        const bool each = round == 0 && all <= most;
+        const std::uint64_t way = each ? rest % ways(*change) : draw.below(ways(*change));
         rest /= ways(*change);
         apply(image, *change, way, draw);
       }
@@ -97,6 +103,15 @@ class History {
       else
         pending.push_back(&change);
     }
+    std::set<int> named;  // bytes that no name leads to make no difference
+    for (const auto& [number, node] : base.nodes) {
+      for (const auto& [name, inside] : node.names) named.insert(inside);
+    }
+    for (const Change* change : pending) {
+      for (const auto& [name, inside] : change->names) named.insert(inside);
+    }
+    named.insert(1);
+    std::erase_if(pending, [&](const Change* c) { return !named.contains(c->node); });
     return {std::move(base), std::move(pending)};
   }
 
