@@ -68,9 +68,11 @@ void FileWriter::start(const std::string& folder, Settled settled) {
 }
 
 void FileWriter::await_room(Bytes end, const AbortWord& abort) {
+  if (end == size_) end = padded_;  // what fills up the last block goes through the ring too
   std::unique_lock lock(mutex_);
   const auto there = [&] {
-    return !problem_.empty() || end <= std::min(checked_, written_) + ring_.size();
+    // What failed lets go of the ring first.
+    return done_ == 2 || end <= std::min(checked_, written_) + ring_.size();
   };
   while (!news_.wait_for(lock, slice, there)) abort.poll();
 }
@@ -124,6 +126,7 @@ std::string FileWriter::problem() const {
 bool FileWriter::await(Bytes end) {
   std::unique_lock lock(mutex_);
   news_.wait(lock, [&] { return ending_ || filled_ >= end || !problem_.empty(); });
+  if (ending_ && problem_.empty()) problem_ = folder_ + ": the run ended before it was written";
   return !ending_ && problem_.empty();
 }
 

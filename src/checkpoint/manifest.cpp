@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 #include "sherd/base/errors.hpp"
@@ -100,7 +101,10 @@ void check_apart(const std::string& path, const Contents& contents) {
 }  // namespace
 
 void check(const std::string& path, const Contents& contents, bool whole) {
+  std::set<std::string_view> names;
   for (const FileEntry& file : contents.files) {
+    if (!names.insert(file.name).second)
+      throw DataError(path + ": file '" + file.name + "' is there twice");
     if (file.blocks.size() != ceil_div(file.size, block_bytes))
       throw DataError(path + ": file '" + file.name + "': got " +
                       std::to_string(file.blocks.size()) + " checksums, need one a MiB");

@@ -61,6 +61,14 @@ json json_of(const Contents& contents) {
   return {{"files", std::move(files)}, {"tensors", std::move(tensors)}};
 }
 
+// What no run keeps no reader of a state knows how to widen.
+bool may_keep(State state, DType type) {
+  const bool moment = state == State::moment1 || state == State::moment2;
+  if (type == DType::q8) return moment;
+  if (type == DType::u16) return state == State::master;
+  return type == DType::f32 || (state != State::master && (type == DType::bf16 || !moment));
+}
+
 /// Takes checked values out of JSON.
 class Reader {
  public:
@@ -161,6 +169,7 @@ class Reader {
     const auto found = std::ranges::find_if(known, [&](DType t) { return name_of(t) == type; });
     if (found == std::end(known)) refuse("got the dtype '" + type + "'");
     state.type = *found;
+    if (!may_keep(state.state, state.type)) refuse("got " + name + " as " + type);
     const std::string digest = text(object, "digest");
     if (digest.size() != 32) refuse("got a digest of another length");
     state.digest = {hex(std::string_view(digest).substr(0, 16)),

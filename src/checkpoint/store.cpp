@@ -35,6 +35,13 @@ void write_file(io::Storage& storage, const std::string& path, std::string_view 
   file.close();
 }
 
+std::string cause_of(int answer) { return std::strerror(-answer); }
+
+std::string parent_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == path.npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
 }  // namespace
 
 std::string folder_name(std::uint64_t step) { return fmt::format("{}{:012}", visible, step); }
@@ -56,13 +63,24 @@ Store::Store(io::Storage& storage, std::string root) : storage_(storage), root_(
   while (root_.size() > 1 && root_.back() == '/') root_.pop_back();
 }
 
+// A folder that a power loss takes away takes its checkpoints with it.
 void Store::make_root() const {
+  const auto refuse = [](const std::string& path, const char* done, int answer) {
+    throw ConfigError({fmt::format("--save: cannot {} {} ({})", done, path, cause_of(answer))});
+  };
   for (std::size_t at = root_.find('/', 1);; at = root_.find('/', at + 1)) {
     const std::string path = root_.substr(0, at);
     const int made = storage_.make_folder(path);
-    if (made < 0 && made != -EEXIST && at == root_.npos)
-      throw ConfigError({"--save: cannot make " + path + " (" + std::strerror(-made) + ")"});
-    if (at == root_.npos) return;
+    const bool last = at == root_.npos;
+    if (made < 0 && made != -EEXIST && last) refuse(path, "make", made);
+    if (made == 0 || last) {
+      const std::string parent = parent_of(path);
+      const int folder = storage_.open_folder(parent);
+      const io::Stored held(storage_, parent, folder);
+      const int answer = folder < 0 ? folder : storage_.sync(folder);
+      if (made == 0 && answer < 0) refuse(parent, "sync", answer);
+    }
+    if (last) return;
   }
 }
 
@@ -70,11 +88,13 @@ void Store::enter() {
   make_root();
   const int folder = storage_.open_folder(root_);
   if (folder < 0)
-    throw ConfigError({"--save: cannot use " + root_ + " (" + std::strerror(-folder) + ")"});
+    throw ConfigError({"--save: cannot use " + root_ + " (" + cause_of(folder) + ")"});
   held_ = io::Stored(storage_, root_, folder);
   const int got = storage_.lock(folder);
   if (got == -EAGAIN || got == -EACCES)
     throw ConfigError({"--save: another run saves into " + root_ + "; give each run its own"});
+  // Without a lock nobody knows whose drafts these are.
+  if (got < 0) throw ConfigError({"--save: cannot lock " + root_ + " (" + cause_of(got) + ")"});
   for (const std::string& name : names(root_)) {
     if (name.starts_with(hidden) || name.starts_with(doomed)) remove(root_ + "/" + name);
   }
@@ -115,25 +135,45 @@ std::string Store::publish(const std::string& draft, Manifest manifest, Bytes& b
   write_file(storage_, draft + "/" + manifest_name, text, true);
   io::open_stored_folder(storage_, draft).sync();
   const std::string folder = root_ + "/" + folder_name(manifest.progress.step);
-  int answer = storage_.rename(draft, folder);
-  if (answer == -EEXIST) {  // a run that went on from an older one is there again
-    remove(folder);
-    answer = storage_.rename(draft, folder);
-  }
-  if (answer < 0) io::throw_stored(folder, "rename", answer);
+  const std::string replaced = appear(draft, folder);
   bytes = text.size();
   for (const FileEntry& file : manifest.contents.files) bytes += file.size;
   io::open_stored_folder(storage_, root_).sync();
+  if (!replaced.empty()) discard(replaced);
   return folder;
+}
+
+// A run that went on from an older one comes to a step again: at no moment is there none of it.
+std::string Store::appear(const std::string& draft, const std::string& folder) {
+  int answer = storage_.rename(draft, folder);
+  if (answer >= 0) return "";
+  std::string replaced = draft;
+  if (answer == -EEXIST) answer = storage_.exchange(draft, folder);
+  if (answer == -EINVAL) {  // the file system cannot: one after the other
+    replaced = aside(folder);
+    answer = storage_.rename(draft, folder);
+    if (answer < 0) (void)storage_.rename(replaced, folder);
+  }
+  if (answer < 0) io::throw_stored(folder, "rename", answer);
+  return replaced;
+}
+
+std::string Store::aside(const std::string& folder) {
+  const std::string path =
+      fmt::format("{}/{}{}", root_, doomed, folder.substr(folder.rfind('/') + 1));
+  int answer = storage_.rename(folder, path);
+  if (answer == -EEXIST) {  // one of that step could not be removed before
+    remove(path);
+    answer = storage_.rename(folder, path);
+  }
+  if (answer < 0) io::throw_stored(folder, "rename", answer);
+  return path;
 }
 
 void Store::remove(const std::string& folder) {
   std::string path = folder;
-  const std::string name = folder.substr(folder.rfind('/') + 1);
-  if (!name.starts_with('.')) {
-    path = fmt::format("{}/{}{}", root_, doomed, name);
-    if (const int answer = storage_.rename(folder, path); answer < 0)
-      io::throw_stored(folder, "rename", answer);
+  if (!folder.substr(folder.rfind('/') + 1).starts_with('.')) {
+    path = aside(folder);
     // Half of it must not become visible again.
     io::open_stored_folder(storage_, root_).sync();
   }
@@ -145,8 +185,17 @@ void Store::remove(const std::string& folder) {
   if (const int answer = storage_.remove(path); answer < 0) io::throw_stored(path, "rmdir", answer);
 }
 
-void Store::keep(std::size_t count) {
-  const std::vector<Found> all = list(storage_, root_);
+void Store::discard(const std::string& folder) noexcept {
+  try {
+    remove(folder);
+  } catch (const std::exception&) {
+  }
+}
+
+// Newer ones are of another run of these steps, or damaged: none of them may stand for this one.
+void Store::keep(std::size_t count, std::uint64_t step) {
+  std::vector<Found> all = list(storage_, root_);
+  std::erase_if(all, [&](const Found& found) { return found.step > step; });
   for (std::size_t i = std::max<std::size_t>(count, 1); i < all.size(); ++i) remove(all[i].folder);
 }
 

@@ -82,13 +82,21 @@ std::int64_t Storage::read(int file, Bytes offset, std::span<std::byte> into) {
 // A failed sync is final: the kernel may have dropped what it could not write.
 int Storage::sync(int file) { return answer_of(::fsync(file)); }
 
-int Storage::lock(int folder) { return answer_of(::flock(folder, LOCK_EX | LOCK_NB)); }
+int Storage::lock(int folder) {
+  return answer_of(uninterrupted([&] { return ::flock(folder, LOCK_EX | LOCK_NB); }));
+}
 
 int Storage::rename(const std::string& from, const std::string& to) {
   const int done = ::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE);
-  if (done == 0 || errno != EINVAL) return answer_of(done);
+  if (done == 0 || (errno != EINVAL && errno != ENOSYS)) return answer_of(done);
   // File systems without the flag: a folder that is not empty is never replaced by rename(2).
   return ::access(to.c_str(), F_OK) == 0 ? -EEXIST : answer_of(::rename(from.c_str(), to.c_str()));
+}
+
+int Storage::exchange(const std::string& one, const std::string& other) {
+  const int done =
+      answer_of(::renameat2(AT_FDCWD, one.c_str(), AT_FDCWD, other.c_str(), RENAME_EXCHANGE));
+  return done == -ENOSYS ? -EINVAL : done;
 }
 
 int Storage::remove(const std::string& path) {

@@ -65,7 +65,7 @@ void Saving::Publisher::serve() {
     }
     std::uint64_t good = 0;
     try {
-      await_reports(save);
+      if (!await_reports(save)) return;
       if (all_good(save)) {
         publish(save);
         good = 1;
@@ -75,17 +75,26 @@ void Saving::Publisher::serve() {
     } catch (const std::exception& error) {
       warn_of_save(control_, save.attempt, error.what());
     }
-    if (good == 0) discard(save.draft);
+    if (good == 0) store_.discard(save.draft);
     control_.published.store(2 * save.attempt + good);
   }
 }
 
-void Saving::Publisher::await_reports(const Expected& save) {
+// False where this rank's run has ended before: the others' reports may never come.
+bool Saving::Publisher::await_reports(const Expected& save) {
   const Patience patience(control_.abort, "a rank's part of a checkpoint");
   for (int rank = 0; rank < save.manifest.world; ++rank) {
     const auto& said = control_.ranks[static_cast<std::size_t>(rank)].saved;
-    patience.until([&] { return said.load() >> 1 == save.attempt; });
+    const auto reported = [&] { return said.load() >> 1 == save.attempt; };
+    patience.until([&] { return reported() || ending(); });
+    if (!reported()) return false;
   }
+  return true;
+}
+
+bool Saving::Publisher::ending() {
+  const std::scoped_lock lock(mutex_);
+  return ending_;
 }
 
 bool Saving::Publisher::all_good(const Expected& save) const {
@@ -107,17 +116,9 @@ void Saving::Publisher::publish(const Expected& save) {
   }
   if (keep_ == 0) return;
   try {
-    store_.keep(keep_);
+    store_.keep(keep_, save.manifest.progress.step);
   } catch (const std::exception& error) {
     log::warn(std::string("an old checkpoint could not be removed: ") + error.what());
-  }
-}
-
-// What cannot be removed now is removed by the next run.
-void Saving::Publisher::discard(const std::string& draft) noexcept {
-  try {
-    store_.remove(draft);
-  } catch (const std::exception&) {
   }
 }
 

@@ -57,10 +57,10 @@ class Saving::Publisher {
 
  private:
   void serve();
-  void await_reports(const Expected& save);
+  [[nodiscard]] bool await_reports(const Expected& save);
+  [[nodiscard]] bool ending();
   [[nodiscard]] bool all_good(const Expected& save) const;
   void publish(const Expected& save);
-  void discard(const std::string& draft) noexcept;
 
   comm::ControlBlock& control_;
   checkpoint::Store& store_;

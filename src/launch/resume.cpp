@@ -4,6 +4,7 @@
 
 #include "sherd/base/errors.hpp"
 #include "sherd/base/log.hpp"
+#include "sherd/checkpoint/latest.hpp"
 #include "sherd/launch/field.hpp"
 
 namespace sherd::launch {
@@ -21,18 +22,6 @@ bool shapes_training(const Field& field) {
       return field.key == "reduce_every" || field.key == "reduce_order";
     default:
       return false;
-  }
-}
-
-// The first thing that is wrong with it, or nothing.
-std::string fault_of(const std::string& folder, std::string& run_id) {
-  try {
-    const checkpoint::Checkpoint found(io::storage(), folder);
-    run_id = found.manifest().run;
-    const std::vector<std::string> problems = found.verify();
-    return problems.empty() ? "" : problems.front();
-  } catch (const DataError& error) {
-    return error.what();
   }
 }
 
@@ -57,18 +46,17 @@ Continuation::Continuation(const Validated& run) {
 }
 
 void Continuation::find_latest(const std::string& root) {
-  const std::vector<checkpoint::Found> all = checkpoint::list(io::storage(), root);
-  if (all.empty()) log::info("--resume latest: no checkpoint in " + root + "; starting at step 0");
-  for (const checkpoint::Found& found : all) {
-    std::string run_id;
-    const std::string fault = fault_of(found.folder, run_id);
-    folder_ = fault.empty() ? found.folder : "";
-    if (fault.empty()) return;
-    log::warn(fmt::format("--resume latest: passing over {}: {}", found.folder, fault));
-  }
-  if (!all.empty())
+  std::size_t passed = 0;
+  const auto found = checkpoint::find_latest(
+      io::storage(), root, [&](const checkpoint::Found& one, const std::string& why) {
+        log::warn(fmt::format("--resume latest: passing over {}: {}", one.folder, why));
+        ++passed;
+      });
+  if (!found && passed > 0)
     throw DataError(
-        fmt::format("--resume latest: none of the {} checkpoints in {} is good", all.size(), root));
+        fmt::format("--resume latest: none of the {} checkpoints in {} is good", passed, root));
+  if (!found) log::info("--resume latest: no checkpoint in " + root + "; starting at step 0");
+  folder_ = found ? found->folder : "";
 }
 
 void Continuation::require_own(const Validated& run) const {

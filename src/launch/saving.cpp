@@ -73,26 +73,29 @@ void Saving::begin() {
   manifest.progress = parts_.engine.progress();
   saved_step_ = manifest.progress.step;
   const std::string draft = store_.draft(manifest.progress.step, attempt);
-  parts_.engine.save(draft, [this, attempt, draft](const auto&) { report(attempt, draft); });
+  parts_.engine.save(draft, reporter(attempt, draft));
   last_ = Clock::now();
   cost_ = std::chrono::duration<double>(last_ - start).count();
   owed_ = false;
   if (publisher_) publisher_->expect({attempt, draft, std::move(manifest), cost_, last_});
 }
 
-void Saving::report(std::uint64_t attempt, const std::string& draft) {
-  const checkpoint::FileWriter& writer = *parts_.engine.saving();
-  std::string problem = writer.problem();
-  if (problem.empty()) {
-    try {
-      store_.put_part(draft, parts_.rank, writer.contents());
-    } catch (const std::exception& error) {
-      problem = error.what();
+// It may be called when this is gone: a run that fails ends its writer last.
+checkpoint::FileWriter::Settled Saving::reporter(std::uint64_t attempt, const std::string& draft) {
+  const auto store = std::make_shared<checkpoint::Store>(parts_.storage, store_.root());
+  return [=, &control = parts_.control, rank = parts_.rank](const checkpoint::FileWriter& writer) {
+    std::string problem = writer.problem();
+    if (problem.empty()) {
+      try {
+        store->put_part(draft, rank, writer.contents());
+      } catch (const std::exception& error) {
+        problem = error.what();
+      }
     }
-  }
-  if (!problem.empty()) warn_of_save(parts_.control, attempt, problem);
-  const std::uint64_t good = problem.empty() ? 1 : 0;
-  parts_.control.ranks[static_cast<std::size_t>(parts_.rank)].saved.store(2 * attempt + good);
+    if (!problem.empty()) warn_of_save(control, attempt, problem);
+    const std::uint64_t good = problem.empty() ? 1 : 0;
+    control.ranks[static_cast<std::size_t>(rank)].saved.store(2 * attempt + good);
+  };
 }
 
 std::optional<Saved> Saving::news() { return publisher_ ? publisher_->news() : std::nullopt; }

@@ -35,13 +35,16 @@ class Store {
   /// A rank's part, for the one who publishes.
   void put_part(const std::string& draft, Rank rank, const Contents& part);
   /// Merges the parts into the manifest, syncs, and renames the draft: it is a checkpoint then.
-  /// Replaces one of the same step. Returns its path; `bytes` becomes its size. **Errors**
-  /// DataError; the draft is then still one.
+  /// Takes the place of one of the same step. Returns its path; `bytes` becomes its size.
+  /// **Errors** DataError; the draft is then still one.
   [[nodiscard]] std::string publish(const std::string& draft, Manifest manifest, Bytes& bytes);
   /// Removes a folder and what is in it: first out of sight, then for good.
   void remove(const std::string& folder);
-  /// Removes all but the newest `count`, at least one.
-  void keep(std::size_t count);
+  /// The same, or leaves it to the next run that enters.
+  void discard(const std::string& folder) noexcept;
+  /// Of those up to `step`, which was published last, removes all but the newest `count`, at least
+  /// one.
+  void keep(std::size_t count, std::uint64_t step);
 
   [[nodiscard]] const std::string& root() const { return root_; }
   [[nodiscard]] io::Storage& storage() const { return storage_; }
@@ -49,6 +52,10 @@ class Store {
  private:
   [[nodiscard]] std::vector<std::string> names(const std::string& folder) const;
   void make_root() const;
+  /// Returns where what `folder` was is now; empty: it was not.
+  [[nodiscard]] std::string appear(const std::string& draft, const std::string& folder);
+  /// Returns where a visible folder is now, out of sight.
+  [[nodiscard]] std::string aside(const std::string& folder);
 
   io::Storage& storage_;
   std::string root_;

@@ -41,6 +41,8 @@ class Storage {
 
   /// EEXIST where there is something of the new name.
   virtual int rename(const std::string& from, const std::string& to);
+  /// Each takes the other's place, at once; EINVAL where the file system cannot.
+  virtual int exchange(const std::string& one, const std::string& other);
   /// A file or an empty folder.
   virtual int remove(const std::string& path);
   /// Names in a folder, in any order.

@@ -62,7 +62,8 @@ class Saving {
   [[nodiscard]] bool due() const;
   [[nodiscard]] bool has_room();
   [[nodiscard]] bool idle() const;
-  void report(std::uint64_t attempt, const std::string& draft);
+  [[nodiscard]] checkpoint::FileWriter::Settled reporter(std::uint64_t attempt,
+                                                         const std::string& draft);
 
   Parts parts_;
   checkpoint::Store store_;
