@@ -23,7 +23,7 @@ struct HeadLayout {
   auto operator<=>(const HeadLayout&) const = default;
 };
 [[nodiscard]] constexpr HeadLayout head_layout(const AttentionShape& s) {
-  return {s.sequences, s.length, s.heads, s.heads, s.head_dim};
+  return {s.sequences, s.length, s.heads, s.key_heads(), s.head_dim};
 }
 
 /// Our own kernels: tiles of `rows` queries or keys of a head of up to `dim` elements, 256 threads,

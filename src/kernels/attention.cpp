@@ -23,6 +23,10 @@ void check(const std::string& call, const AttentionShape& shape,
   if (shape.sequences < 0 || shape.length < 1 || shape.heads < 1 || shape.head_dim < 1) {
     throw_usage(call + ": got an empty length, head count or head size, need at least 1 of each");
   }
+  if (shape.kv_heads < 0 || shape.heads % shape.key_heads() != 0) {
+    throw_usage(call + ": got " + std::to_string(shape.kv_heads) + " key heads for " +
+                std::to_string(shape.heads) + " heads, need a number that divides them");
+  }
   for (const Wanted& want : views) {
     const View& view = want.view;
     const bool typed =
@@ -66,13 +70,14 @@ Bytes attention_scratch(const AttentionShape& shape, const Target& target) {
 }
 Bytes attention_backward_scratch(const AttentionShape& shape, const Target& target) {
   if (target.kind == DeviceKind::cuda) return device_scratch::attention_backward(shape);
-  return per_worker(cpu::backward_floats(shape), target.threads);
+  return per_worker(cpu::backward_floats(shape), target.threads) +
+         per_worker(cpu::shared_floats(shape, target.threads), 1);
 }
 
 void attention(const AttentionArgs& args, StreamRef stream) {
   const AttentionShape& shape = args.shape;
   check("attention", shape,
-        {{"qkv", args.qkv, rows_of(shape, 3 * shape.width())},
+        {{"qkv", args.qkv, rows_of(shape, shape.qkv_width())},
          {"out", args.out, rows_of(shape, shape.width())},
          {"lse", args.lse, lse_shape(shape)}});
   expects(args.lse.type == DType::f32, "attention: got another type of lse, need fp32");
@@ -86,10 +91,10 @@ void attention(const AttentionArgs& args, StreamRef stream) {
 void attention_backward(const AttentionBackwardArgs& args, StreamRef stream) {
   const AttentionShape& shape = args.shape;
   check("attention_backward", shape,
-        {{"qkv", args.qkv, rows_of(shape, 3 * shape.width())},
+        {{"qkv", args.qkv, rows_of(shape, shape.qkv_width())},
          {"out", args.out, rows_of(shape, shape.width())},
          {"d_out", args.d_out, rows_of(shape, shape.width())},
-         {"d_qkv", args.d_qkv, rows_of(shape, 3 * shape.width())},
+         {"d_qkv", args.d_qkv, rows_of(shape, shape.qkv_width())},
          {"lse", args.lse, lse_shape(shape)}});
   expects(args.lse.type == DType::f32, "attention_backward: got another type of lse, need fp32");
   const Bytes need = attention_backward_scratch(shape, target_of(stream));

@@ -1,6 +1,7 @@
 #include "sherd/kernels/norm_layer.hpp"
 
 #include "kernels/checks.hpp"
+#include "kernels/cpu/column_sums.hpp"
 #include "kernels/cpu/norm_layer.hpp"
 #include "sherd/kernels/device_scratch.hpp"
 #include "sherd/kernels/interface.hpp"
@@ -30,7 +31,7 @@ void layer_norm(const LayerNormArgs& args, StreamRef stream) {
 
 Bytes layer_norm_backward_scratch(std::int64_t rows, std::int64_t cols, const Target& target) {
   if (target.kind == DeviceKind::cuda) return device_scratch::layer_norm_backward(cols);
-  return static_cast<Bytes>(2 * cpu::norm_blocks(rows) * cols) * sizeof(float);
+  return static_cast<Bytes>(2 * cpu::sum_blocks(rows) * cols) * sizeof(float);
 }
 
 void layer_norm_backward(const LayerNormBackwardArgs& args, StreamRef stream) {

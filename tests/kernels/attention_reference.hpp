@@ -15,8 +15,16 @@ struct AttentionReference {
   kernels::AttentionShape shape;
   Matrix qkv;
 
+  /// Part 0, 1, 2: q, k, v. `col` is the query head's, whose group shares k and v.
+  [[nodiscard]] std::size_t place(int which, std::int64_t row, std::int64_t col) const {
+    const std::int64_t head = col / shape.head_dim, shared = head / shape.group();
+    const std::int64_t begin = which == 0 ? col
+                                          : shape.width() + (which - 1) * shape.kv_width() +
+                                                shared * shape.head_dim + col % shape.head_dim;
+    return static_cast<std::size_t>(row * shape.qkv_width() + begin);
+  }
   [[nodiscard]] double part(int which, std::int64_t row, std::int64_t col) const {
-    return qkv[static_cast<std::size_t>(row * 3 * shape.width() + which * shape.width() + col)];
+    return qkv[place(which, row, col)];
   }
   [[nodiscard]] double score(std::int64_t query, std::int64_t key, std::int64_t col) const {
     double sum = 0;
@@ -65,7 +73,7 @@ struct AttentionReference {
     Matrix d_qkv(qkv.size(), 0), p;
     const double scale = 1 / std::sqrt(static_cast<double>(shape.head_dim));
     const auto at = [&](int which, std::int64_t row, std::int64_t col) -> double& {
-      return d_qkv[static_cast<std::size_t>(row * 3 * shape.width() + which * shape.width() + col)];
+      return d_qkv[place(which, row, col)];
     };
     each([&](std::int64_t first, std::int64_t row, std::int64_t col, std::int64_t) {
       weights(first, row, col, p);

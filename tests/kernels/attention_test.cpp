@@ -28,11 +28,11 @@ Matrix values(const Tensor& x) {
 struct Run {
   Run(const AttentionShape& of, DType type)
       : shape(of),
-        qkv({of.sequences * of.length, 3 * of.width()}, type, 1),
+        qkv({of.sequences * of.length, of.qkv_width()}, type, 1),
         out({of.sequences * of.length, of.width()}, type, 2),
         lse({of.sequences * of.heads, of.length}, DType::f32, 3),
         d_out({of.sequences * of.length, of.width()}, type, 4),
-        d_qkv({of.sequences * of.length, 3 * of.width()}, type, 5) {}
+        d_qkv({of.sequences * of.length, of.qkv_width()}, type, 5) {}
 
   void forward(int threads) {
     device::Stream stream(threads);
@@ -67,9 +67,11 @@ double worst(const Tensor& got, const Matrix& want) {
 double allowed(DType type) { return type == DType::f32 ? 2e-5 : 16 * test::half_ulp(type); }
 
 constexpr std::array floats = {DType::f32, DType::bf16, DType::f16};
-constexpr std::array shapes = {AttentionShape{2, 33, 3, 24}, AttentionShape{1, 1, 1, 1},
-                               AttentionShape{3, 1, 2, 5},   AttentionShape{1, 64, 2, 16},
-                               AttentionShape{1, 65, 1, 7},  AttentionShape{2, 200, 1, 64}};
+constexpr std::array shapes = {AttentionShape{2, 33, 3, 24},    AttentionShape{1, 1, 1, 1},
+                               AttentionShape{3, 1, 2, 5},      AttentionShape{1, 64, 2, 16},
+                               AttentionShape{1, 65, 1, 7},     AttentionShape{2, 200, 1, 64},
+                               AttentionShape{2, 70, 6, 20, 2}, AttentionShape{1, 33, 5, 8, 1},
+                               AttentionShape{2, 129, 4, 16, 2}};
 
 }  // namespace
 
@@ -128,19 +130,52 @@ TEST_CASE("attention backward agrees with finite differences of the definition")
 }
 
 TEST_CASE("attention gives the same bits with one two and three threads") {
-  for (const DType type : floats) {
-    Run one({2, 130, 3, 24}, type);
-    one.forward(1);
-    one.backward(1);
-    for (const int threads : {2, 3}) {
-      Run more({2, 130, 3, 24}, type);
-      more.forward(threads);
-      more.backward(threads);
-      CHECK(one.out == more.out);
-      CHECK(one.lse == more.lse);
-      CHECK(one.d_qkv == more.d_qkv);
+  for (const AttentionShape& shape :
+       {AttentionShape{2, 130, 3, 24}, AttentionShape{2, 130, 6, 24, 3}}) {
+    for (const DType type : floats) {
+      Run one(shape, type);
+      one.forward(1);
+      one.backward(1);
+      for (const int threads : {2, 3}) {
+        Run more(shape, type);
+        more.forward(threads);
+        more.backward(threads);
+        CHECK(one.out == more.out);
+        CHECK(one.lse == more.lse);
+        CHECK(one.d_qkv == more.d_qkv);
+      }
     }
   }
+}
+
+TEST_CASE("attention of a group equals that of heads whose keys and values are copies") {
+  Run grouped({2, 70, 6, 16, 2}, DType::f32), full({2, 70, 6, 16}, DType::f32);
+  full.d_out = grouped.d_out;
+  const test::AttentionReference at = grouped.reference(), to = full.reference();
+  for (std::int64_t row = 0; row < 140; ++row) {
+    for (std::int64_t col = 0; col < 96; ++col) {
+      for (const int part : {0, 1, 2}) {
+        full.qkv.put(0, static_cast<std::int64_t>(to.place(part, row, col)),
+                     at.part(part, row, col));
+      }
+    }
+  }
+  for (Run* run : {&grouped, &full}) {
+    run->forward(2);
+    run->backward(2);
+  }
+  CHECK(grouped.out == full.out);
+  CHECK(grouped.lse == full.lse);
+  Matrix sums(static_cast<std::size_t>(140 * 160));
+  for (std::int64_t row = 0; row < 140; ++row) {
+    for (std::int64_t col = 0; col < 96; ++col) {
+      for (const int part : {0, 1, 2}) {
+        sums[at.place(part, row, col)] +=
+            full.d_qkv.at(0, static_cast<std::int64_t>(to.place(part, row, col)));
+      }
+    }
+  }
+  CHECK(worst(grouped.d_qkv, sums) < 1e-5);
 }
 
 TEST_CASE("attention gives a sequence the same bits alone and in a batch") {
@@ -202,6 +237,9 @@ TEST_CASE("attention refuses wrong shapes types and too little scratch") {
   CHECK_THROWS_AS(kernels::attention(bad, stream), UsageError);
   bad = good;
   bad.shape.heads = 0;
+  CHECK_THROWS_AS(kernels::attention(bad, stream), UsageError);
+  bad = good;
+  bad.shape.kv_heads = 3;
   CHECK_THROWS_AS(kernels::attention(bad, stream), UsageError);
   kernels::attention(good, stream);
 }

@@ -17,7 +17,9 @@ struct AttentionShape {
   [[nodiscard]] constexpr std::int64_t key_heads() const {
     return kv_heads == 0 ? heads : kv_heads;
   }
-  [[nodiscard]] constexpr std::int64_t group() const { return heads / key_heads(); }
+  [[nodiscard]] constexpr std::int64_t group() const {
+    return kv_heads == 0 ? 1 : heads / kv_heads;
+  }
   [[nodiscard]] constexpr std::int64_t width() const { return heads * head_dim; }
   [[nodiscard]] constexpr std::int64_t kv_width() const { return key_heads() * head_dim; }
   [[nodiscard]] constexpr std::int64_t qkv_width() const { return width() + 2 * kv_width(); }

@@ -7,6 +7,8 @@
 
 namespace sherd::kernels {
 
+inline constexpr std::int64_t largest_cached_head = 256;  // elements
+
 /// Keys and values of `capacity` positions of each sequence.
 struct KeyValueCache {
   std::int64_t capacity = 0;

@@ -34,6 +34,18 @@ inline constexpr std::int64_t norm_parts = 256;
 [[nodiscard]] constexpr Bytes layer_norm_backward(std::int64_t cols) {
   return static_cast<Bytes>(2 * norm_parts * cols) * 4;
 }
+[[nodiscard]] constexpr Bytes rms_norm_backward(std::int64_t cols) {
+  return static_cast<Bytes>(norm_parts * cols) * 4;
+}
+
+/// Cosines and sines of every position.
+[[nodiscard]] constexpr Bytes rotary(const AttentionShape& s) {
+  return static_cast<Bytes>(s.length * s.head_dim) * 4;
+}
+/// And partial sums of the gains' gradients.
+[[nodiscard]] constexpr Bytes rotary_backward(const AttentionShape& s) {
+  return rotary(s) + static_cast<Bytes>(2 * norm_parts * s.head_dim) * 4;
+}
 
 /// Keys and positions of `count` tokens, sorted by radix: both arrays twice, and what CUB asks for.
 [[nodiscard]] constexpr Bytes sort_storage(std::int64_t count) {
@@ -44,13 +56,15 @@ inline constexpr std::int64_t norm_parts = 256;
 }
 
 /// cuDNN's deterministic backward keeps a 16-bit matrix of scores, so it runs in slices of the
-/// batch; beside it a few hundred bytes, here a mebibyte.
+/// batch, and where heads share keys d_k and d_v of every query head; beside them a few hundred
+/// bytes, here a mebibyte.
 inline constexpr Bytes slice_limit = 512 * mib, attention_slack = 1 * mib;
 [[nodiscard]] constexpr Bytes attention_backward_of(const AttentionShape& s,
                                                     std::int64_t sequences) {
   const std::int64_t length = (s.length + 127) / 128 * 128;
   const auto rows = static_cast<Bytes>(sequences * s.heads * length);
-  return rows * 2 * static_cast<Bytes>(length) + rows * 4 + attention_slack;
+  const Bytes unsummed = s.group() == 1 ? 0 : rows * 8 * static_cast<Bytes>(s.head_dim);
+  return rows * 2 * static_cast<Bytes>(length) + rows * 4 + unsummed + attention_slack;
 }
 /// Sequences of one call of attention's backward.
 [[nodiscard]] constexpr std::int64_t attention_slice(const AttentionShape& s) {

@@ -2,12 +2,16 @@
 // The kernels row's part of a device library: the twin of every public kernel. The public function
 // has checked the arguments; a twin only computes.
 #include "sherd/kernels/attention.hpp"
+#include "sherd/kernels/attention_cached.hpp"
 #include "sherd/kernels/cross_entropy.hpp"
 #include "sherd/kernels/elementwise.hpp"
 #include "sherd/kernels/embedding.hpp"
 #include "sherd/kernels/matmul.hpp"
 #include "sherd/kernels/norm_layer.hpp"
+#include "sherd/kernels/norm_rms.hpp"
 #include "sherd/kernels/reduction.hpp"
+#include "sherd/kernels/rotary.hpp"
+#include "sherd/kernels/swiglu.hpp"
 #include "sherd/kernels/update.hpp"
 
 namespace sherd::kernels {
@@ -15,6 +19,8 @@ namespace sherd::kernels {
 struct Interface {
   decltype(kernels::attention)* attention;
   decltype(kernels::attention_backward)* attention_backward;
+  decltype(kernels::cache_append)* cache_append;
+  decltype(kernels::attention_cached)* attention_cached;
   decltype(kernels::cross_entropy)* cross_entropy;
   decltype(kernels::squared_error)* squared_error;
   decltype(kernels::gelu)* gelu;
@@ -32,6 +38,12 @@ struct Interface {
   decltype(kernels::bias_gradient)* bias_gradient;
   decltype(kernels::layer_norm)* layer_norm;
   decltype(kernels::layer_norm_backward)* layer_norm_backward;
+  decltype(kernels::rms_norm)* rms_norm;
+  decltype(kernels::rms_norm_backward)* rms_norm_backward;
+  decltype(kernels::rotary)* rotary;
+  decltype(kernels::rotary_backward)* rotary_backward;
+  decltype(kernels::swiglu)* swiglu;
+  decltype(kernels::swiglu_backward)* swiglu_backward;
   decltype(kernels::square_norm)* square_norm;
   decltype(kernels::fold)* fold;
   decltype(kernels::adamw)* adamw;

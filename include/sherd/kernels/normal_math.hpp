@@ -22,11 +22,9 @@ SHERD_FORMULA double log_of_word(std::uint32_t word) {
 struct SineCosine {
   double sine, cosine;
 };
-/// Of the angle 2π·word / 2^32: reduced to the nearest quarter turn exactly, then Taylor.
-SHERD_FORMULA SineCosine turn_of_word(std::uint32_t word) {
-  const std::uint32_t quarter = (word + 0x20000000u) >> 30;
-  const auto rest = static_cast<std::int32_t>(word - (quarter << 30));
-  const double x = static_cast<double>(rest) * (6.28318530717958647693 * 0x1p-32), z = x * x;
+/// Of `quarter` quarter turns and x, |x| <= pi/4: Taylor.
+SHERD_FORMULA SineCosine turn_by(std::uint32_t quarter, double x) {
+  const double z = x * x;
   double sine = 1.0, cosine = 1.0;
   for (int k = 16; k >= 2; k -= 2) {
     sine = ::fma(sine * z, -1.0 / (k * (k + 1)), 1.0);
@@ -35,6 +33,12 @@ SHERD_FORMULA SineCosine turn_of_word(std::uint32_t word) {
   sine *= x;
   const double s = quarter % 2 == 0 ? sine : cosine, c = quarter % 2 == 0 ? cosine : sine;
   return {quarter >= 2 ? -s : s, quarter == 1 || quarter == 2 ? -c : c};
+}
+/// Of the angle 2π·word / 2^32: reduced to the nearest quarter turn exactly.
+SHERD_FORMULA SineCosine turn_of_word(std::uint32_t word) {
+  const std::uint32_t quarter = (word + 0x20000000u) >> 30;
+  const auto rest = static_cast<std::int32_t>(word - (quarter << 30));
+  return turn_by(quarter, static_cast<double>(rest) * (6.28318530717958647693 * 0x1p-32));
 }
 
 /// Elements 2q and 2q + 1 of a normal sequence, from words 2q and 2q + 1.

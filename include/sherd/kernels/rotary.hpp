@@ -10,7 +10,7 @@ namespace sherd::kernels {
 
 enum class RotaryScaling : std::uint8_t { none, linear, llama3 };
 
-/// How fast pair i turns: theta^(-2i/head_dim) radians a position, then scaled.
+/// How fast pair i turns: theta^(-2i/head_dim) radians a position, then scaled (rotary_math.hpp).
 struct Rotary {
   double theta = 10000;
   RotaryScaling scaling = RotaryScaling::none;
@@ -18,10 +18,6 @@ struct Rotary {
   double low_freq_factor = 1, high_freq_factor = 4;  // llama3: where that begins and is complete
   double original_context = 8192;                    // llama3: positions of the pre-training
 };
-/// Radians a position of pair `pair`, in fp64.
-[[nodiscard]] double rotary_frequency(const Rotary& rotary, std::int64_t head_dim,
-                                      std::int64_t pair);
-
 inline constexpr std::int64_t largest_rotary_head = 256;  // elements, an even number
 
 struct RotaryArgs {

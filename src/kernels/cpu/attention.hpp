@@ -44,17 +44,26 @@ void row_dots(const float* a, const float* b, Shape block, std::int64_t stride, 
 /// Where one (sequence, head) lies.
 struct HeadPlace {
   std::int64_t sequence = 0, head = 0;
-  std::int64_t first_row = 0;  // of the sequence
-  std::int64_t col = 0;        // of the head inside a width
+  std::int64_t first_row = 0;               // of the sequence
+  std::int64_t col = 0;                     // of the head's q in qkv, and of its out
+  std::int64_t key_col = 0, value_col = 0;  // of the key head it shares
 };
 [[nodiscard]] inline HeadPlace head_place(const AttentionShape& shape, std::int64_t index) {
   const std::int64_t sequence = index / shape.heads, head = index % shape.heads;
-  return {sequence, head, sequence * shape.length, head * shape.head_dim};
+  const std::int64_t shared = shape.width() + head / shape.group() * shape.head_dim;
+  return {sequence,
+          head,
+          sequence * shape.length,
+          head * shape.head_dim,
+          shared,
+          shared + shape.kv_width()};
 }
 
 /// Floats of one worker, a whole number of cache lines.
 [[nodiscard]] std::int64_t forward_floats(const AttentionShape& shape);
 [[nodiscard]] std::int64_t backward_floats(const AttentionShape& shape);
+/// Floats of the backward pass that workers share: d_k and d_v of heads whose group is not summed.
+[[nodiscard]] std::int64_t shared_floats(const AttentionShape& shape, int threads);
 
 void attention(const AttentionArgs& args, StreamRef stream);
 void attention_backward(const AttentionBackwardArgs& args, StreamRef stream);

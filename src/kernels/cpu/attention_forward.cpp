@@ -24,13 +24,13 @@ class QueryTile {
       : args_(args), shape_(args.shape), room_(room), place_(place), index_(tile) {}
 
   void run() {
-    const Source head = source(args_.qkv).at(place_.first_row, place_.col);
-    const Strip q = strip(head, tiles_.first(index_), block(index_), room_.q);
+    const Source qkv = source(args_.qkv).at(place_.first_row, 0);
+    const Strip q = strip(qkv.at(0, place_.col), tiles_.first(index_), block(index_), room_.q);
     const RunningRows state{room_.maximum, room_.sum, room_.out, shape_.head_dim,
                             tile_stride(shape_)};
     for (std::int64_t j = 0; j <= index_; ++j) {
       const std::int64_t first = tiles_.first(j);
-      const Strip k = strip(head.at(0, shape_.width()), first, block(j), room_.k);
+      const Strip k = strip(qkv.at(0, place_.key_col), first, block(j), room_.k);
       gemm({.m = q.count,
             .n = k.count,
             .k = shape_.head_dim,
@@ -40,7 +40,7 @@ class QueryTile {
             .c_stride = attention_tile,
             .alpha = scale_});
       fold_scores({room_.scores, q.count, k.count, j == index_}, state, j == 0);
-      const Strip v = strip(head.at(0, 2 * shape_.width()), first, block(j), room_.v);
+      const Strip v = strip(qkv.at(0, place_.value_col), first, block(j), room_.v);
       gemm({.m = q.count,
             .n = shape_.head_dim,
             .k = v.count,

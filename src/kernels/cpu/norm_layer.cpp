@@ -1,6 +1,7 @@
 #include "kernels/cpu/norm_layer.hpp"
 
 #include "kernels/cpu/blocks.hpp"
+#include "kernels/cpu/column_sums.hpp"
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/norm_layer.cpp"
 #include <hwy/foreach_target.h>
@@ -133,18 +134,6 @@ void layer_norm_backward_rows(const LayerNormBackwardArgs& args, std::int64_t fi
   }
 }
 
-/// Adds the partial rows of columns [first, first + n), in order, and stores the gradient.
-void store_column_sums(const float* partials, std::int64_t blocks, std::int64_t stride,
-                       const Grad& grad, std::int64_t first, std::int64_t n) {
-  float sum[block] = {};
-  for (std::int64_t k = 0; k < blocks; ++k) {
-    const float* row = partials + k * stride + first;
-#pragma GCC ivdep
-    for (std::int64_t i = 0; i < n; ++i) sum[i] += row[i];
-  }
-  store_grad(sum, grad, first, n);
-}
-
 }  // namespace sherd::kernels::cpu::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -153,7 +142,6 @@ namespace sherd::kernels::cpu {
 
 HWY_EXPORT(layer_norm_rows);
 HWY_EXPORT(layer_norm_backward_rows);
-HWY_EXPORT(store_column_sums);
 
 void layer_norm(const LayerNormArgs& args, device::Workers& workers) {
   run_chunks(workers, args.in.shape.rows, 16, [&](std::int64_t first, std::int64_t count) {
@@ -163,20 +151,15 @@ void layer_norm(const LayerNormArgs& args, device::Workers& workers) {
 
 void layer_norm_backward(const LayerNormBackwardArgs& args, device::Workers& workers) {
   const auto [rows, cols] = args.in.shape;
-  const std::int64_t unit = norm_block_rows(rows), stride = 2 * cols;
+  const std::int64_t unit = sum_block_rows(rows), stride = 2 * cols;
   auto* partials = args.scratch.as<float>();
   run_chunks(workers, rows, unit, [&, unit = unit](std::int64_t first, std::int64_t count) {
     float* partial = partials + first / unit * stride;
     HWY_DYNAMIC_DISPATCH(layer_norm_backward_rows)(args, first, count, partial);
   });
-  const auto store = [&](const Grad& grad, const float* from) {
-    if (!grad.to) return;
-    run_chunks(workers, grad.to.numel(), block, [&](std::int64_t first, std::int64_t n) {
-      HWY_DYNAMIC_DISPATCH(store_column_sums)(from, norm_blocks(rows), stride, grad, first, n);
-    });
-  };
-  store(args.d_gamma, partials);
-  store(args.d_beta, partials + args.in.shape.cols);
+  const Partials sums{partials, sum_blocks(rows), stride};
+  store_column_sums(sums, args.d_gamma, workers);
+  store_column_sums({partials + args.in.shape.cols, sums.count, stride}, args.d_beta, workers);
 }
 
 }  // namespace sherd::kernels::cpu
