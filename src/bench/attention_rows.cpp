@@ -63,7 +63,7 @@ struct Operands {
 
 // The last head of the last sequence: where an index error would show.
 Head last_head(const Operands& o) {
-  const auto& [sequences, length, heads, dim] = o.shape;
+  const auto& [sequences, length, heads, dim, kv_heads] = o.shape;
   const auto size = static_cast<std::size_t>(length * dim);
   Head head{.length = length, .dim = dim};
   for (Matrix* m :
@@ -122,7 +122,7 @@ void count_differences(const Operands& o, Case& forward, Case& backward) {
 std::vector<Row> attention_rows(const BenchOptions& options, StreamRef stream) {
   const kernels::AttentionShape shape{
       .sequences = 4, .length = options.quick ? 64 : 1024, .heads = 12, .head_dim = 64};
-  const auto& [sequences, length, heads, dim] = shape;
+  const auto& [sequences, length, heads, dim, kv_heads] = shape;
   const std::int64_t tokens = sequences * length, width = shape.width();
   const Shape scratch = scratch_of(shape, {.threads = options.threads});
   Buffers buffers(2 * Buffers::cost({tokens, 3 * width}, DType::f32) +
