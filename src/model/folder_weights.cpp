@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "sherd/base/errors.hpp"
+
 namespace sherd::model {
 namespace {
 
@@ -16,20 +18,19 @@ bool same_shape(std::vector<std::uint64_t> found, const std::vector<std::uint64_
   return found == needed;
 }
 
-float widen(const std::byte* at, DType type) {
-  if (type == DType::f32) {
-    float x;
-    std::copy_n(at, sizeof x, reinterpret_cast<std::byte*>(&x));
-    return x;
-  }
-  std::uint16_t bits;
-  std::copy_n(at, sizeof bits, reinterpret_cast<std::byte*>(&bits));
-  return type == DType::bf16 ? to_float(bfloat16{bits}) : to_float(float16{bits});
-}
-
 /// Do neighbours in the parameter lie side by side in the tensor?
 bool lies(const FolderTensor& piece, Shape shape) {
   return shape.rows == 1 || (!piece.transposed && piece.columns == shape.cols);
+}
+
+/// `lines` of `length` elements become columns of rows that are `pitch` elements apart.
+template <class Element>
+void spread(const std::byte* from, std::size_t lines, std::size_t length, std::byte* to,
+            std::size_t pitch) {
+  for (std::size_t i = 0; i < length; ++i)
+    for (std::size_t k = 0; k < lines; ++k)
+      std::copy_n(from + (k * length + i) * sizeof(Element), sizeof(Element),
+                  to + (i * pitch + k) * sizeof(Element));
 }
 
 std::uint64_t hashed(std::uint64_t h, std::span<const std::byte> bytes) {
@@ -58,6 +59,8 @@ std::vector<std::string> FolderWeights::bind(const ParamSpec& param,
       continue;
     }
     const io::TensorEntry& entry = tensors_.at(piece.name);
+    expects(piece.transposed || lies(piece, param.shape),
+            "folder_weights: got a slice of " + piece.name + ", need one that lies transposed");
     if (!same_shape(entry.shape, piece.shape))
       problems.push_back(piece.name + ": got " + text(entry.shape) + ", need " + text(piece.shape));
   }
@@ -89,10 +92,19 @@ void FolderWeights::read(const ParamSpec& param, std::uint64_t first, std::span<
     for (const FolderTensor& piece : pieces) read_lying(piece, first, out);
     return;
   }
-  panels_.read(param.name, param.shape, first, out,
-               [&](std::int64_t first_row, std::span<float> rows) {
-                 fill_rows(pieces, param.shape, first_row, rows);
+  const Rows to{param.shape, common_type(pieces)};
+  panels_.read({param.name, to.shape, to.type}, first, out,
+               [&](std::int64_t first_row, std::span<std::byte> rows) {
+                 for (const FolderTensor& piece : pieces) fill(piece, to, first_row, rows);
                });
+}
+
+/// The type of all pieces, or fp32.
+DType FolderWeights::common_type(const std::vector<FolderTensor>& pieces) const {
+  const DType first = *tensors_.at(pieces.front().name).type;
+  const bool same = std::ranges::all_of(
+      pieces, [&](const FolderTensor& p) { return tensors_.at(p.name).type == first; });
+  return same ? first : DType::f32;
 }
 
 /// The part of `out`, which starts at element `first` of the parameter, that `piece` holds.
@@ -115,43 +127,38 @@ void FolderWeights::read_tensor(const std::string& name, std::uint64_t first,
     const std::size_t count = std::min(most, out.size() - done);
     const std::span<std::byte> bytes = std::span(buffer).first(count * size);
     tensors_.read(name, bytes, (first + done) * size);
-    for (std::size_t i = 0; i < count; ++i) out[done + i] = widen(&bytes[i * size], type);
+    widen(bytes.data(), type, out.subspan(done, count));
   }
 }
 
-void FolderWeights::fill_rows(const std::vector<FolderTensor>& pieces, Shape shape,
-                              std::int64_t first_row, std::span<float> rows) const {
-  const std::size_t cols = static_cast<std::size_t>(shape.cols), count = rows.size() / cols;
-  const auto first = static_cast<std::uint64_t>(first_row);
-  for (const FolderTensor& piece : pieces) {
-    const auto columns = static_cast<std::size_t>(piece.columns);
-    const std::span<float> out = rows.subspan(static_cast<std::size_t>(piece.first_column));
-    if (piece.transposed) {
-      fill_transposed(piece, {shape.rows, shape.cols}, first, out);
-    } else {
-      for (std::size_t i = 0; i < count; ++i)
-        read_tensor(piece.name, (first + i) * columns, out.subspan(i * cols, columns));
+/// The piece's columns of whole rows from `first_row` on, a few of them at a time, so that what
+/// they are spread over stays in the cache.
+void FolderWeights::fill(const FolderTensor& piece, const Rows& to, std::int64_t first_row,
+                         std::span<std::byte> rows) const {
+  constexpr std::size_t most = 32;
+  const DType from = *tensors_.at(piece.name).type;
+  const std::size_t size = size_of(from), step = size_of(to.type);
+  const std::size_t pitch = static_cast<std::size_t>(to.shape.cols);
+  const std::size_t columns = static_cast<std::size_t>(piece.columns);
+  const std::size_t count = rows.size() / step / pitch;
+  std::vector<std::byte> read(most * count * size), wide(from == to.type ? 0 : most * count * step);
+  std::byte* out = rows.data() + static_cast<std::size_t>(piece.first_column) * step;
+  for (std::size_t j = 0; j < columns; j += most) {
+    const std::size_t lines = std::min(most, columns - j);
+    for (std::size_t k = 0; k < lines; ++k) {
+      const std::uint64_t at = (j + k) * static_cast<std::uint64_t>(to.shape.rows) +
+                               static_cast<std::uint64_t>(first_row);
+      tensors_.read(piece.name, std::span(read).subspan(k * count * size, count * size), at * size);
     }
-  }
-}
-
-/// A few lines of the tensor at a time, so that what they are spread over stays in the cache.
-void FolderWeights::fill_transposed(const FolderTensor& piece, Shape shape, std::uint64_t first,
-                                    std::span<float> out) const {
-  constexpr std::size_t block = 16;
-  const DType type = *tensors_.at(piece.name).type;
-  const auto columns = static_cast<std::size_t>(piece.columns);
-  const std::size_t cols = static_cast<std::size_t>(shape.cols), size = size_of(type);
-  const std::size_t count = (out.size() + cols - 1) / cols;
-  std::vector<std::byte> lines(block * count * size);
-  for (std::size_t j = 0; j < columns; j += block) {
-    const std::size_t wide = std::min(block, columns - j);
-    for (std::size_t k = 0; k < wide; ++k)
-      tensors_.read(piece.name, std::span(lines).subspan(k * count * size, count * size),
-                    ((j + k) * static_cast<std::uint64_t>(shape.rows) + first) * size);
-    for (std::size_t i = 0; i < count; ++i)
-      for (std::size_t k = 0; k < wide; ++k)
-        out[i * cols + j + k] = widen(&lines[(k * count + i) * size], type);
+    if (!wide.empty())
+      widen(read.data(), from, {reinterpret_cast<float*>(wide.data()), lines * count});
+    const std::byte* block = wide.empty() ? read.data() : wide.data();
+    if (step == 2) {
+      spread<std::uint16_t>(block, lines, count, out, pitch);
+    } else {
+      spread<float>(block, lines, count, out, pitch);
+    }
+    out += lines * step;
   }
 }
 

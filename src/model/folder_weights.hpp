@@ -32,10 +32,13 @@ class FolderWeights final : public Weights {
  private:
   void read_tensor(const std::string& name, std::uint64_t first, std::span<float> out) const;
   void read_lying(const FolderTensor& piece, std::uint64_t first, std::span<float> out) const;
-  void fill_rows(const std::vector<FolderTensor>& pieces, Shape shape, std::int64_t first_row,
-                 std::span<float> rows) const;
-  void fill_transposed(const FolderTensor& piece, Shape shape, std::uint64_t first,
-                       std::span<float> out) const;
+  struct Rows {
+    Shape shape;  // of the whole parameter
+    DType type;
+  };
+  [[nodiscard]] DType common_type(const std::vector<FolderTensor>& pieces) const;
+  void fill(const FolderTensor& piece, const Rows& to, std::int64_t first_row,
+            std::span<std::byte> rows) const;
 
   io::TensorFolder tensors_;
   std::unique_ptr<Weights> otherwise_;

@@ -13,25 +13,33 @@
 
 namespace sherd::model {
 
+/// Whole rows of one parameter in the file's own type.
 struct Panel {
   std::string param;
   std::int64_t first_row = 0;
-  std::vector<float> values;  // whole rows
+  DType type = DType::f32;
+  std::vector<std::byte> rows;
 };
 
-/// **Memory** two panels of at most 4 MiB.
+/// fp32, bf16 or fp16 elements, which need not be aligned, as fp32.
+void widen(const std::byte* from, DType type, std::span<float> to);
+
+/// **Memory** two panels, each of 4 MiB or, if that is more, 1/16 of the parameter.
 class Panels {
  public:
-  /// Fills whole rows of a parameter from `first_row` on.
-  using Fill = std::function<void(std::int64_t first_row, std::span<float> rows)>;
+  struct Param {
+    const std::string& name;
+    Shape shape;
+    DType type;
+  };
+  /// Fills whole rows from `first_row` on.
+  using Fill = std::function<void(std::int64_t first_row, std::span<std::byte> rows)>;
 
   /// Elements [first, first + out.size()) of `param`; from any thread.
-  void read(const std::string& param, Shape shape, std::uint64_t first, std::span<float> out,
-            const Fill& fill);
+  void read(const Param& param, std::uint64_t first, std::span<float> out, const Fill& fill);
 
  private:
-  std::shared_ptr<const Panel> panel(const std::string& param, Shape shape, std::int64_t first_row,
-                                     const Fill& fill);
+  std::shared_ptr<const Panel> panel(const Param& param, std::int64_t first_row, const Fill& fill);
 
   std::mutex mutex_;
   std::array<std::shared_ptr<const Panel>, 2> kept_;

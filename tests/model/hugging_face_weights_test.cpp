@@ -189,6 +189,21 @@ TEST_CASE("tensors that lie transposed and apart are read as one parameter") {
   }
 }
 
+TEST_CASE("tensors of 16 bits, and of both widths in one parameter, are read exactly") {
+  for (const std::size_t every : {std::size_t{1}, std::size_t{2}}) {
+    const Opened opened(llama());
+    std::vector<FileTensor> all = tensors(opened.config);
+    for (std::size_t k = 0; k < all.size(); ++k) {
+      all[k].bf16 = k % every == 0;
+      for (float& value : all[k].values) value = to_float(to_bfloat16(value));
+    }
+    opened.folder.write("model.safetensors", test::safetensors(all));
+    const auto weights = model::open_weights(opened.config, opened.spec);
+    for (const model::ParamSpec& param : opened.spec.params)
+      CHECK(read(*weights, param) == whole(param, opened.config, all));
+  }
+}
+
 TEST_CASE("several threads read one transposed parameter by pieces") {
   const Opened opened(llama());
   const std::vector<FileTensor> all = tensors(opened.config);

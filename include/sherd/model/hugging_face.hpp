@@ -26,7 +26,7 @@ namespace sherd::model {
 /// With `random_init`, parameters whose tensors the folder lacks, or holds in another shape, are
 /// random.
 ///
-/// **Memory** 8 MiB where tensors lie transposed.
+/// **Memory** where tensors lie transposed, 8 MiB or 1/8 of the largest such parameter.
 /// **Errors** DataError listing every tensor that is missing, has another shape, or belongs to a
 /// layer that has no use for it.
 [[nodiscard]] std::unique_ptr<Weights> open_weights(const ModelConfig& config,
