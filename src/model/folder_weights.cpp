@@ -75,7 +75,7 @@ std::vector<std::string> FolderWeights::unused(const std::string& start,
     const std::string_view bare =
         std::string_view(name).substr(name.starts_with(prefix) ? prefix.size() : 0);
     if (!bare.starts_with(start)) continue;
-    const bool used = std::ranges::any_of(bound_, [&](const auto& param) {
+    const bool used = std::ranges::any_of(bound_, [&name = name](const auto& param) {
       return std::ranges::any_of(param.second,
                                  [&](const FolderTensor& p) { return p.name == name; });
     });
@@ -140,6 +140,7 @@ void FolderWeights::fill(const FolderTensor& piece, const Rows& to, std::int64_t
   const std::size_t size = size_of(from), step = size_of(to.type);
   const std::size_t pitch = static_cast<std::size_t>(to.shape.cols);
   const std::size_t columns = static_cast<std::size_t>(piece.columns);
+  expects(step > 0 && pitch > 0, "folder_weights: got rows without elements");
   const std::size_t count = rows.size() / step / pitch;
   std::vector<std::byte> read(most * count * size), wide(from == to.type ? 0 : most * count * step);
   std::byte* out = rows.data() + static_cast<std::size_t>(piece.first_column) * step;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "sherd/base/errors.hpp"
+
 namespace sherd::model {
 namespace {
 
@@ -35,6 +37,7 @@ void Panels::read(const Param& param, std::uint64_t first, std::span<float> out,
   const std::int64_t rows = rows_of_panel(param);
   const auto numel = static_cast<std::uint64_t>(rows * param.shape.cols);
   const std::size_t size = size_of(param.type);
+  expects(numel > 0, "panels: got a parameter without elements");
   while (!out.empty()) {
     const std::uint64_t index = first / numel, within = first % numel;
     const auto found = panel(param, static_cast<std::int64_t>(index) * rows, fill);

@@ -66,6 +66,7 @@ const Preset* find_preset(const std::string& name) {
 
 std::string unknown(const std::string& name) {
   std::vector<std::string> names;
+  names.reserve(all_presets.size());
   for (const Preset& preset : all_presets) names.emplace_back(preset.name);
   std::string text =
       "model: got '" + name + "', which is no folder and no preset" + did_you_mean(name, names);
