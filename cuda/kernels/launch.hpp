@@ -63,6 +63,16 @@ struct RowShape {
   return {8, 0};
 }
 
+/// Blocks that each lie within one row, a pack a thread: `each_row` of them.
+struct RowBlocks {
+  unsigned each_row = 1, threads = warp;
+};
+[[nodiscard]] constexpr RowBlocks row_blocks(std::int64_t cols, unsigned most_threads = 256) {
+  const std::int64_t packs = ceil_div(cols, pack), blocks = ceil_div(packs, most_threads);
+  const std::int64_t warps = ceil_div(ceil_div(packs, blocks), warp);
+  return {static_cast<unsigned>(blocks), static_cast<unsigned>(warps * warp)};
+}
+
 /// Rows that a block of layer norm's backward takes together, so that their loads overlap.
 inline constexpr int norm_group = 2;
 /// Partial column sums of `rows` rows: part p takes the groups p, p + parts, p + 2·parts, …

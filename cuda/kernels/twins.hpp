@@ -10,6 +10,9 @@ using namespace sherd::kernels;  // NOLINT: the arguments' types are theirs
 void attention(const AttentionArgs& args, StreamRef stream);
 void attention_backward(const AttentionBackwardArgs& args, StreamRef stream);
 
+void cache_append(const CacheAppendArgs& args, StreamRef stream);
+void attention_cached(const AttentionCachedArgs& args, StreamRef stream);
+
 void cross_entropy(const CrossEntropyArgs& args, StreamRef stream);
 void squared_error(const SquaredErrorArgs& args, StreamRef stream);
 
@@ -34,6 +37,14 @@ void bias_gradient(const BiasGradientArgs& args, StreamRef stream);
 
 void layer_norm(const LayerNormArgs& args, StreamRef stream);
 void layer_norm_backward(const LayerNormBackwardArgs& args, StreamRef stream);
+
+void rms_norm(const RmsNormArgs& args, StreamRef stream);
+void rms_norm_backward(const RmsNormBackwardArgs& args, StreamRef stream);
+
+void rotary(const RotaryArgs& args, StreamRef stream);
+void rotary_backward(const RotaryBackwardArgs& args, StreamRef stream);
+void swiglu(View gate_up, View out, StreamRef stream);
+void swiglu_backward(View gate_up, View d_out, View d_gate_up, StreamRef stream);
 
 void square_norm(View x, NormSum& sum, StreamRef stream);
 void fold(const FoldArgs& args, StreamRef stream);

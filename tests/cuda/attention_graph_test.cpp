@@ -11,8 +11,10 @@ constexpr int hopper = 90;
 TEST_CASE("cuDNN builds the graphs of every shape that is sent to it") {
   for (const AttentionShape& shape :
        {AttentionShape{32, 1024, 12, 64}, AttentionShape{1, 1024, 25, 64},
-        AttentionShape{4, 77, 3, 80}, AttentionShape{2, 2, 1, 8},
-        AttentionShape{1, 8192, 32, 128}}) {
+        AttentionShape{4, 77, 3, 80}, AttentionShape{2, 2, 1, 8}, AttentionShape{1, 8192, 32, 128},
+        AttentionShape{1, 2048, 32, 64, 8}, AttentionShape{4, 1024, 14, 64, 2},
+        AttentionShape{1, 4096, 32, 128, 8}, AttentionShape{2, 77, 6, 80, 1},
+        AttentionShape{2, 300, 16, 96, 8}}) {
     for (const DType type : {DType::bf16, DType::f16}) {
       CAPTURE(shape.length);
       CAPTURE(shape.head_dim);

@@ -37,6 +37,15 @@ TEST_CASE("Slices of attention's backward fit the scratch that they are given") 
   }
 }
 
+TEST_CASE("Heads that share keys leave room for the gradients of each before they are summed") {
+  const AttentionShape grouped{16, 1024, 32, 64, 8}, alone{16, 1024, 32, 64};
+  const Bytes rows = 32 * 1024;
+  CHECK(room::attention_backward_of(grouped, 1) ==
+        room::attention_backward_of(alone, 1) + rows * 2 * 64 * 4);
+  CHECK(room::attention_slice(grouped) < room::attention_slice(alone));
+  CHECK(room::attention_backward(grouped) <= room::slice_limit);
+}
+
 TEST_CASE("A slice of one sequence may exceed the limit, and then stays one sequence") {
   const AttentionShape shape{4, 16384, 32, 128};
   CHECK(room::attention_slice(shape) == 1);
@@ -68,7 +77,7 @@ TEST_CASE("Packed rows hold queries, then keys, then values, and groups share a 
   CHECK(same.key_column() == 64);
   CHECK(same.value_column() == 128);
   CHECK(same.qkv_width() == 192);
-  const HeadLayout grouped{2, 5, 8, 2, 16};
+  const HeadLayout grouped = head_layout({2, 5, 8, 16, 2});
   CHECK(grouped.group() == 4);
   CHECK(grouped.width() == 128);
   CHECK(grouped.key_column() == 128);

@@ -115,4 +115,17 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("Blocks that lie within a row cover it once, in whole warps") {
+  for (const std::int64_t cols : {1, 8, 9, 256, 257, 2048, 2049, 4864, 14336, 100003}) {
+    const RowBlocks cut = row_blocks(cols);
+    CAPTURE(cols);
+    CHECK(cut.threads % warp == 0);
+    CHECK(cut.threads <= 256);
+    const std::int64_t reach = std::int64_t{cut.each_row} * cut.threads * pack;
+    CHECK(reach >= cols);
+    CHECK(reach - cols < std::int64_t{cut.each_row} * warp * pack);
+    CHECK((cut.each_row - 1) * std::int64_t{cut.threads} * pack < cols);
+  }
+}
+
 }  // namespace sherd::cuda

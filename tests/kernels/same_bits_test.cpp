@@ -3,11 +3,15 @@
 #include <hwy/targets.h>
 
 #include "kernels/array.hpp"
+#include "sherd/kernels/attention_cached.hpp"
 #include "sherd/kernels/cross_entropy.hpp"
 #include "sherd/kernels/elementwise.hpp"
 #include "sherd/kernels/embedding.hpp"
 #include "sherd/kernels/norm_layer.hpp"
+#include "sherd/kernels/norm_rms.hpp"
 #include "sherd/kernels/reduction.hpp"
+#include "sherd/kernels/rotary.hpp"
+#include "sherd/kernels/swiglu.hpp"
 #include "sherd/kernels/update.hpp"
 
 using namespace sherd;
@@ -120,6 +124,70 @@ void run_loss_and_update(Outputs& all, DType type, StreamRef stream) {
   }
 }
 
+void run_llama(Outputs& all, DType type, StreamRef stream) {
+  const std::int64_t rows = shape.rows, cols = shape.cols;
+  Array x(shape, type, noise(1, 5)), y(shape, type, noise(2)), out(shape, type);
+  Array gain({1, cols}, type, noise(3)), rstd({rows, 1}, DType::f32);
+  kernels::rms_norm({x.view(), gain.view(), out.view(), rstd.view()}, stream);
+  for (const Array* a : {&out, &rstd}) all.push_back(a->bytes());
+  Array d_gain({1, cols}, DType::f32);
+  Array space = scratch(kernels::rms_norm_backward_scratch(rows, cols, {}));
+  kernels::rms_norm_backward({.in = x.view(),
+                              .d_out = y.view(),
+                              .gain = gain.view(),
+                              .rstd = rstd.view(),
+                              .residual = {},
+                              .d_in = out.view(),
+                              .d_gain = {d_gain.view()},
+                              .scratch = space.view()},
+                             stream);
+  for (const Array* a : {&out, &d_gain}) all.push_back(a->bytes());
+  Array pair({rows, 2 * cols}, type, noise(4, 8));
+  kernels::swiglu(pair.view(), out.view(), stream);
+  all.push_back(out.bytes());
+  kernels::swiglu_backward(pair.view(), y.view(), pair.view(), stream);
+  all.push_back(pair.bytes());
+}
+
+void run_heads(Outputs& all, DType type, StreamRef stream) {
+  const kernels::AttentionShape heads{2, 150, 6, 20, 2};
+  const Shape packed{heads.rows(), heads.qkv_width()};
+  Array qkv(packed, type, noise(1, 2)), out(packed, type), d_out(packed, type, noise(2));
+  Array gain({1, 20}, type, noise(3)), rstd({heads.rows(), 8}, DType::f32);
+  Array d_q({1, 20}, DType::f32), d_k({1, 20}, DType::f32);
+  Array space = scratch(kernels::rotary_backward_scratch(heads, {}));
+  kernels::rotary({.shape = heads,
+                   .in = qkv.view(),
+                   .out = out.view(),
+                   .q_gain = gain.view(),
+                   .k_gain = gain.view(),
+                   .rstd = rstd.view(),
+                   .scratch = space.view(),
+                   .first_position = 1000},
+                  stream);
+  for (const Array* a : {&out, &rstd}) all.push_back(a->bytes());
+  kernels::rotary_backward({.shape = heads,
+                            .d_out = d_out.view(),
+                            .d_in = d_out.view(),
+                            .in = qkv.view(),
+                            .q_gain = gain.view(),
+                            .k_gain = gain.view(),
+                            .rstd = rstd.view(),
+                            .d_q_gain = {d_q.view()},
+                            .d_k_gain = {d_k.view()},
+                            .scratch = space.view()},
+                           stream);
+  for (const Array* a : {&d_out, &d_q, &d_k}) all.push_back(a->bytes());
+  const Shape cached{2 * 300, heads.kv_width()};
+  Array keys(cached, type, noise(5)), values(cached, type, noise(6));
+  Array seen({heads.rows(), heads.width()}, type);
+  Array room = scratch(kernels::attention_cached_scratch(heads, 300, {}));
+  const kernels::KeyValueCache cache{300, keys.view(), values.view()};
+  kernels::cache_append({heads, out.view(), cache, 150}, stream);
+  kernels::attention_cached({heads, out.view(), cache, 300, seen.view(), room.view()}, stream);
+  for (const Array* a : {&keys, &values, &seen}) all.push_back(a->bytes());
+}
+
 Outputs run_everything(int threads) {
   device::Stream stream(threads);
   Outputs all;
@@ -127,6 +195,8 @@ Outputs run_everything(int threads) {
     run_elementwise(all, type, stream);
     run_layers(all, type, stream);
     run_loss_and_update(all, type, stream);
+    run_llama(all, type, stream);
+    run_heads(all, type, stream);
   }
   return all;
 }

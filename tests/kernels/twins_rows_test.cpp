@@ -20,9 +20,11 @@ using test::Twin;
 
 namespace {
 
-constexpr std::array shapes = {AttentionShape{2, 33, 3, 24},  AttentionShape{1, 1, 1, 1},
-                               AttentionShape{3, 1, 2, 8},    AttentionShape{1, 65, 1, 7},
-                               AttentionShape{2, 200, 1, 64}, AttentionShape{1, 130, 2, 128}};
+constexpr std::array shapes = {AttentionShape{2, 33, 3, 24},    AttentionShape{1, 1, 1, 1},
+                               AttentionShape{3, 1, 2, 8},      AttentionShape{1, 65, 1, 7},
+                               AttentionShape{2, 200, 1, 64},   AttentionShape{1, 130, 2, 128},
+                               AttentionShape{2, 70, 6, 16, 2}, AttentionShape{1, 130, 4, 64, 1},
+                               AttentionShape{1, 40, 2, 256, 1}};
 
 Matrix values(const Array& x) {
   Matrix all;
@@ -64,11 +66,11 @@ TEST_CASE("attention and its gradient on the device agree with the definition in
   for (const AttentionShape& shape : shapes) {
     for (const DType type : float_types) {
       const std::int64_t rows = shape.sequences * shape.length, width = shape.width();
-      Both &qkv = twin.make({rows, 3 * width}, type, noise(1, 2)),
+      Both &qkv = twin.make({rows, shape.qkv_width()}, type, noise(1, 2)),
            &out = twin.make({rows, width}, type, noise(2)),
            &lse = twin.make({shape.sequences * shape.heads, shape.length}, DType::f32, noise(3)),
            &d_out = twin.make({rows, width}, type, noise(4, 2)),
-           &d_qkv = twin.make({rows, 3 * width}, type, noise(5));
+           &d_qkv = twin.make({rows, shape.qkv_width()}, type, noise(5));
       const auto need = [&](DeviceKind kind) {
         const Target target{.kind = kind, .threads = 2};
         return std::max(kernels::attention_scratch(shape, target),

@@ -42,9 +42,10 @@ inline constexpr std::int64_t norm_parts = 256;
 [[nodiscard]] constexpr Bytes rotary(const AttentionShape& s) {
   return static_cast<Bytes>(s.length * s.head_dim) * 4;
 }
+inline constexpr std::int64_t rotary_parts = 512;
 /// And partial sums of the gains' gradients.
 [[nodiscard]] constexpr Bytes rotary_backward(const AttentionShape& s) {
-  return rotary(s) + static_cast<Bytes>(2 * norm_parts * s.head_dim) * 4;
+  return rotary(s) + static_cast<Bytes>(2 * rotary_parts * s.head_dim) * 4;
 }
 
 /// Keys and positions of `count` tokens, sorted by radix: both arrays twice, and what CUB asks for.

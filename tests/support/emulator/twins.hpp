@@ -41,13 +41,22 @@ void put(StreamRef stream, Kernel kernel) {
   return {hands.room(size), {1, static_cast<std::int64_t>(size)}, DType::u8};
 }
 
-/// Products, losses and whatever else needs rows staged or scratch of another size.
+/// Products, losses, the llama family's, and whatever else needs rows staged or scratch of another
+/// size.
 void matmul(const kernels::MatmulArgs& args, StreamRef stream);
 [[nodiscard]] double best_product(const kernels::MatmulArgs& args, StreamRef stream, int rounds);
 void bias_gradient(const kernels::BiasGradientArgs& args, StreamRef stream);
 void cross_entropy(const kernels::CrossEntropyArgs& args, StreamRef stream);
 void attention(const kernels::AttentionArgs& args, StreamRef stream);
 void attention_backward(const kernels::AttentionBackwardArgs& args, StreamRef stream);
+void cache_append(const kernels::CacheAppendArgs& args, StreamRef stream);
+void attention_cached(const kernels::AttentionCachedArgs& args, StreamRef stream);
+void rms_norm(const kernels::RmsNormArgs& args, StreamRef stream);
+void rms_norm_backward(const kernels::RmsNormBackwardArgs& args, StreamRef stream);
+void rotary(const kernels::RotaryArgs& args, StreamRef stream);
+void rotary_backward(const kernels::RotaryBackwardArgs& args, StreamRef stream);
+void swiglu(View gate_up, View out, StreamRef stream);
+void swiglu_backward(View gate_up, View d_out, View d_gate_up, StreamRef stream);
 void layer_norm_backward(const kernels::LayerNormBackwardArgs& args, StreamRef stream);
 void embedding_backward(const kernels::EmbeddingBackwardArgs& args, StreamRef stream);
 

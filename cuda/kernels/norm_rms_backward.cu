@@ -1,0 +1,25 @@
+#include "cuda/kernels/norm_backward.cuh"
+#include "cuda/kernels/twins.hpp"
+#include "sherd/kernels/norm_rms.hpp"
+
+namespace sherd::cuda {
+
+void rms_norm_backward(const RmsNormBackwardArgs& args, StreamRef stream) {
+  const auto [rows, cols] = args.in.shape;
+  const auto shaped = [&](const View& view) {
+    return Operand(view ? view.reshaped(args.in.shape) : view);
+  };
+  const NormGradient norm{.in = shaped(args.in),
+                          .d_out = shaped(args.d_out),
+                          .gain = flat(args.gain),
+                          .residual = shaped(args.residual),
+                          .d_in = shaped(args.d_in),
+                          .mean = nullptr,
+                          .rstd = args.rstd.as<const float>(),
+                          .partials = nullptr,
+                          .rows = rows,
+                          .cols = cols};
+  norm_backward<false>(norm, args.scratch.as<float>(), args.d_gain, {}, stream_of(stream));
+}
+
+}  // namespace sherd::cuda
