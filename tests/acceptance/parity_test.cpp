@@ -23,7 +23,7 @@ void check_trace(const Training& run, const Json& trace) {
 TEST_CASE("a Hugging Face folder trains as PyTorch trains it") {
   const Bench bench;
   const std::string flags =
-      "train --steps 8 --global-batch 4 --lr 1e-3 --beta1 0.9 --beta2 0.999 "
+      "train --steps 8 --global-batch 4 --seq-len 16 --lr 1e-3 --beta1 0.9 --beta2 0.999 "
       "--eps 1e-8 --weight-decay 0.1 ";
   const auto check = [&](const std::string& network, const std::string& more) {
     CAPTURE(network);
