@@ -63,6 +63,7 @@ void refuse_what_is_not_computed(JsonKeys& keys) {
   keys.only("attention_bias", {false});
   keys.only("mlp_bias", {false});
   keys.only("use_sliding_window", {false});
+  keys.only("use_mrope", {false});
   const json* layers = keys.find("layer_types");
   if (layers == nullptr) return;
   const bool full = layers->is_array() && std::ranges::all_of(*layers, [](const json& one) {
