@@ -13,8 +13,8 @@
 namespace sherd::cuda {
 namespace {
 
-constexpr unsigned block_threads = CachedParts::chunk;
-constexpr unsigned block_warps = block_threads / warp;
+constexpr unsigned block_threads = 128, block_warps = block_threads / warp;
+static_assert(CachedParts::chunk <= block_threads);
 
 struct Cached {
   Operand query, keys, values, out;
@@ -97,7 +97,7 @@ __device__ void add_values(const Cached& args, const PackOfHead& own, const floa
 /// Bytes: the chunk's keys and values, once for each head of the group, from the caches after the
 /// first.
 __global__ void __launch_bounds__(block_threads) attend_kernel(Cached args) {
-  __shared__ float scores[CachedParts::chunk];
+  __shared__ float scores[block_threads];
   __shared__ float largest[block_warps], totals[block_warps];
   const AttentionShape& shape = args.shape;
   const std::int64_t chunks = args.parts.chunks, index = blockIdx.x / chunks;
@@ -134,8 +134,8 @@ __global__ void __launch_bounds__(block_threads) attend_kernel(Cached args) {
   }
 }
 
-/// A block a head of a new row.
-__global__ void __launch_bounds__(block_threads) merge_kernel(Cached args) {
+/// A block a head of a new row, a thread an element.
+__global__ void __launch_bounds__(largest_cached_head) merge_kernel(Cached args) {
   const AttentionShape& shape = args.shape;
   const std::int64_t row = blockIdx.x / shape.heads, head = blockIdx.x % shape.heads;
   const std::int64_t chunks = CachedParts::chunks_of(args.seen(row));
@@ -217,7 +217,8 @@ void attention_cached(const AttentionCachedArgs& args, StreamRef stream) {
   const std::int64_t blocks = rows * shape.key_heads() * cached.parts.chunks;
   launch(attend_kernel, static_cast<unsigned>(blocks), block_threads, on, cached);
   check_launch("attention_cached (launch)");
-  launch(merge_kernel, static_cast<unsigned>(rows * shape.heads), block_threads, on, cached);
+  const auto elements = static_cast<unsigned>(ceil_div(shape.head_dim, warp) * warp);
+  launch(merge_kernel, static_cast<unsigned>(rows * shape.heads), elements, on, cached);
   check_launch("attention_cached (merge)");
 }
 

@@ -63,7 +63,8 @@ struct Operands {
 
 // The last head of the last sequence: where an index error would show.
 Head last_head(const Operands& o) {
-  const auto& [sequences, length, heads, dim, kv_heads] = o.shape;
+  const std::int64_t sequences = o.shape.sequences, length = o.shape.length, heads = o.shape.heads,
+                     dim = o.shape.head_dim;
   const auto size = static_cast<std::size_t>(length * dim);
   Head head{.length = length, .dim = dim};
   for (Matrix* m :
@@ -122,8 +123,8 @@ void count_differences(const Operands& o, Case& forward, Case& backward) {
 std::vector<Row> attention_rows(const BenchOptions& options, StreamRef stream) {
   const kernels::AttentionShape shape{
       .sequences = 4, .length = options.quick ? 64 : 1024, .heads = 12, .head_dim = 64};
-  const auto& [sequences, length, heads, dim, kv_heads] = shape;
-  const std::int64_t tokens = sequences * length, width = shape.width();
+  const std::int64_t sequences = shape.sequences, length = shape.length, heads = shape.heads;
+  const std::int64_t dim = shape.head_dim, tokens = sequences * length, width = shape.width();
   const Shape scratch = scratch_of(shape, {.threads = options.threads});
   Buffers buffers(2 * Buffers::cost({tokens, 3 * width}, DType::f32) +
                   2 * Buffers::cost({tokens, width}, DType::f32) +

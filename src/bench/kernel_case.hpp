@@ -25,6 +25,8 @@ struct Case {
 
 [[nodiscard]] std::vector<Row> elementwise_rows(const BenchOptions& options, StreamRef stream);
 [[nodiscard]] std::vector<Row> norm_rows(const BenchOptions& options, StreamRef stream);
+[[nodiscard]] std::vector<Row> head_rows(const BenchOptions& options, StreamRef stream);
+[[nodiscard]] std::vector<Row> llama_rows(const BenchOptions& options, StreamRef stream);
 [[nodiscard]] std::vector<Row> loss_rows(const BenchOptions& options, StreamRef stream);
 [[nodiscard]] std::vector<Row> attention_rows(const BenchOptions& options, StreamRef stream);
 [[nodiscard]] std::vector<Row> matmul_rows(const BenchOptions& options, StreamRef stream);

@@ -53,7 +53,8 @@ Row against_gemm(const Case& what, const GemmShape& shape, int rounds, StreamRef
 std::vector<Row> kernels(const BenchOptions& options) {
   device::Stream stream(options.threads);
   std::vector<Row> rows;
-  for (const auto& some : {elementwise_rows, norm_rows, loss_rows, attention_rows, matmul_rows}) {
+  for (const auto& some : {elementwise_rows, norm_rows, llama_rows, head_rows, loss_rows,
+                           attention_rows, matmul_rows}) {
     std::ranges::move(some(options, stream), std::back_inserter(rows));
   }
   return rows;

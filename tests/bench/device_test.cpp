@@ -41,10 +41,12 @@ TEST_CASE("memory-bound kernels of a device have bounds and no wrong results") {
   DeviceRig rig(device, quick);
   CHECK(check(device_elementwise(rig)) ==
         std::set<std::string>{"device.gelu", "device.gelu_backward", "device.add", "device.dropout",
-                              "device.cast", "device.square_norm"});
+                              "device.swiglu", "device.swiglu_backward", "device.cast",
+                              "device.square_norm"});
   CHECK(check(device_by_rows(rig)) ==
-        std::set<std::string>{"device.layer_norm", "device.layer_norm_backward",
-                              "device.cross_entropy", "device.embedding"});
+        std::set<std::string>{"device.layer_norm", "device.layer_norm_backward", "device.rms_norm",
+                              "device.rms_norm_backward", "device.rotary", "device.cross_entropy",
+                              "device.embedding"});
   CHECK(check(device_gradients(rig)) ==
         std::set<std::string>{"device.bias_gradient", "device.embedding_backward"});
 }
@@ -59,8 +61,9 @@ TEST_CASE("products of a device cover five layers in three directions, then atte
   CHECK(names.contains("device.matmul.gpt2-tiny.qkv.forward"));
   CHECK(names.contains("device.matmul.gpt2-tiny.head.weight_gradient"));
   CHECK(check(device_attention(rig, products)) ==
-        std::set<std::string>{"device.attention.gpt2-tiny.forward",
-                              "device.attention.gpt2-tiny.backward"});
+        std::set<std::string>{
+            "device.attention.gpt2-tiny.forward", "device.attention.gpt2-tiny.backward",
+            "device.attention.llama-tiny.forward", "device.attention.llama-tiny.backward"});
 }
 
 TEST_CASE("optimizer rows of a device say where and how many, with both types of gradient") {

@@ -39,6 +39,10 @@ TEST_CASE("kernel rows have no wrong results") {
       check(bench::kernels({.threads = 2, .quick = true, .rounds = 1}));
   CHECK(names.contains("gelu backward"));
   CHECK(names.contains("layer norm backward"));
+  CHECK(names.contains("swiglu backward"));
+  CHECK(names.contains("rms norm backward"));
+  CHECK(names.contains("rotary with norm backward"));
+  CHECK(names.contains("cached attention"));
   CHECK(names.contains("cross entropy"));
   CHECK(names.contains("attention backward"));
   CHECK(names.contains("matmul"));

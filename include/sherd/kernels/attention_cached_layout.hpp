@@ -10,7 +10,7 @@ namespace sherd::kernels {
 /// What one head of one new row makes of one chunk of keys: its maximum score, the sum of the
 /// exponentials relative to it, and, from the 16th float on, their sum over the values.
 struct CachedParts {
-  static constexpr std::int64_t chunk = 256, header = 16;  // keys, floats
+  static constexpr std::int64_t chunk = 64, header = 16;  // keys, floats
   std::int64_t rows = 0, heads = 0, head_dim = 0;
   std::int64_t chunks = 0;  // of a head
 

@@ -6,106 +6,112 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/attention_cached.cpp"
 #include <hwy/foreach_target.h>
 
-#include "kernels/cpu/block-inl.hpp"
+#include "kernels/cpu/dot-inl.hpp"
 #include "sherd/kernels/exp_math.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace sherd::kernels::cpu::HWY_NAMESPACE {
 
-inline constexpr std::int64_t most_heads = 8;  // of a group, taken together
+inline constexpr std::size_t step = 4;  // rows of keys or values, taken together
 static_assert(largest_cached_head <= block && CachedParts::chunk <= block);
 
-/// Keys [first, first + count) of the rows that one task sees, and the query heads that look.
+/// What one task sees: a chunk of cached rows, of which some query heads read neighbouring columns.
 struct Sight {
   const AttentionCachedArgs& args;
-  std::int64_t row, head, heads;      // heads [head, head + heads) share a key head
+  std::int64_t row, head, heads;      // of the new row: [head, head + heads)
   std::int64_t first, count, stride;  // of cached rows; elements from row to row
 
-  HWY_ATTR Sight(const AttentionCachedArgs& of, std::int64_t at_row, std::int64_t at_head,
-                 std::int64_t how_many, std::int64_t part)
-      : args(of), row(at_row), head(at_head), heads(how_many), stride(of.shape.kv_width()) {
+  HWY_ATTR Sight(const AttentionCachedArgs& of, std::int64_t at_row, HeadRange range,
+                 std::int64_t part)
+      : args(of), row(at_row), head(range.first), heads(range.count), stride(of.shape.kv_width()) {
     const std::int64_t begin = part * CachedParts::chunk;
     count = std::min(CachedParts::chunk, cached_seen(args.shape, args.positions, row) - begin);
     first = row / args.shape.length * args.cache.capacity + begin;
   }
-  // Element of the first row at which the shared head begins.
-  [[nodiscard]] HWY_ATTR std::int64_t start() const {
-    return first * stride + head / args.shape.group() * args.shape.head_dim;
+  [[nodiscard]] HWY_ATTR std::int64_t key_head(std::int64_t h) const {
+    return (head + h) / args.shape.group();
   }
 };
 
+/// Rows i … i + 3 of the keys or values of one head, widened; behind the last, the first again.
+struct FourRows {
+  float space[step][block];
+  const float* at[step];
+  std::int64_t key_head = -1;
+
+  HWY_ATTR void load(const Sight& s, const View& from, std::int64_t i, std::int64_t wanted) {
+    if (wanted == key_head) return;
+    key_head = wanted;
+    const std::int64_t n = s.args.shape.head_dim;
+    std::int64_t place = (s.first + i) * s.stride + key_head * n;
+    for (std::size_t k = 0; k < step; ++k, place += s.stride) {
+      const bool seen = i + static_cast<std::int64_t>(k) < s.count;
+      at[k] = seen ? widen(from, place, n, space[k]) : at[0];
+    }
+  }
+};
+
+using Scores = float[most_cached_heads][CachedParts::chunk + step];
+
 /// scores[h]: the scaled scores of each head. Keys are read once for all heads.
-inline void score_keys(const Sight& s, float (&scores)[most_heads][CachedParts::chunk]) {
+inline void score_keys(const Sight& s, Scores& scores) {
   const AttentionShape& shape = s.args.shape;
   const std::int64_t n = shape.head_dim;
   const float scale = 1.0f / ::sqrtf(static_cast<float>(n));
-  float query[most_heads][block], key_space[block];
-  const float* queries[most_heads];
+  float query[most_cached_heads][block];
+  const float* queries[most_cached_heads];
   for (std::int64_t h = 0; h < s.heads; ++h) {
     queries[h] = widen(s.args.qkv, s.row * shape.qkv_width() + (s.head + h) * n, n, query[h]);
   }
-  for (std::int64_t i = 0; i < s.count; ++i) {
-    const float* key = widen(s.args.cache.keys, s.start() + i * s.stride, n, key_space);
+  FourRows keys;
+  for (std::int64_t i = 0; i < s.count; i += std::ssize(keys.at)) {
+    keys.key_head = -1;
     for (std::int64_t h = 0; h < s.heads; ++h) {
-      Lanes lanes{};
-      add_products(lanes, queries[h], key, n);
-      scores[h][i] = tree_sum(lanes) * scale;
+      keys.load(s, s.args.cache.keys, i, s.key_head(h));
+      float sums[step];
+      dots(queries[h], keys.at, n, sums);
+      for (std::size_t k = 0; k < step; ++k) (scores[h] + i)[k] = sums[k] * scale;
     }
   }
 }
 
 /// out[h] += Σ weights[h][i]·values[i], i ascending.
-inline void add_values(const Sight& s, const float (&weights)[most_heads][CachedParts::chunk],
-                       float* const (&out)[most_heads]) {
-  constexpr std::int64_t step = 4;
-  const std::int64_t n = s.args.shape.head_dim;
-  float space[step][block];
-  for (std::int64_t i = 0; i < s.count; i += step) {
-    const std::int64_t rows = std::min(step, s.count - i);
-    const float* v[step];
-    for (std::int64_t k = 0; k < step; ++k) {
-      const std::int64_t row = i + std::min(k, rows - 1);  // behind the end: weighs nothing
-      v[k] = k < rows ? widen(s.args.cache.values, s.start() + row * s.stride, n, space[k]) : v[0];
-    }
+inline void add_values(const Sight& s, const Scores& weights,
+                       float* const (&out)[most_cached_heads]) {
+  FourRows values;
+  for (std::int64_t i = 0; i < s.count; i += std::ssize(values.at)) {
+    values.key_head = -1;
     for (std::int64_t h = 0; h < s.heads; ++h) {
+      values.load(s, s.args.cache.values, i, s.key_head(h));
       float w[step];
-      for (std::int64_t k = 0; k < step; ++k) w[k] = k < rows ? weights[h][i + k] : 0.0f;
-      float* to = out[h];
-#pragma GCC ivdep
-      for (std::int64_t c = 0; c < n; ++c) {
-        float sum = to[c];
-        for (std::int64_t k = 0; k < step; ++k) sum = ::fmaf(w[k], v[k][c], sum);
-        to[c] = sum;
-      }
+      for (std::size_t k = 0; k < step; ++k) w[k] = (weights[h] + i)[k];
+      add_weighted(w, values.at, s.args.shape.head_dim, out[h]);
     }
   }
 }
 
-void attend(const AttentionCachedArgs& args, std::int64_t row, std::int64_t key_head,
-            std::int64_t part) {
+void attend(const AttentionCachedArgs& args, std::int64_t row, HeadRange range, std::int64_t part) {
   const AttentionShape& shape = args.shape;
   const CachedParts parts(shape, args.positions);
-  const std::int64_t group = shape.group();
-  for (std::int64_t at = 0; at < group; at += most_heads) {
-    const Sight sight(args, row, key_head * group + at, std::min(most_heads, group - at), part);
-    if (sight.count <= 0) return;
-    float scores[most_heads][CachedParts::chunk];
-    float* out[most_heads] = {};
-    score_keys(sight, scores);
-    for (std::int64_t h = 0; h < sight.heads; ++h) {
-      float* own = args.scratch.as<float>() + parts.offset(row, sight.head + h, part);
-      const float most = largest(scores[h], sight.count);
+  const Sight sight(args, row, range, part);
+  if (sight.count <= 0) return;
+  Scores scores;
+  float* out[most_cached_heads] = {};
+  score_keys(sight, scores);
+  for (std::int64_t h = 0; h < sight.heads; ++h) {
+    float* own = args.scratch.as<float>() + parts.offset(row, sight.head + h, part);
+    const float most = largest(scores[h], sight.count);
 #pragma GCC ivdep
-      for (std::int64_t i = 0; i < sight.count; ++i) scores[h][i] = exp_f32(scores[h][i] - most);
-      Lanes lanes{};
-      add_lanes(lanes, scores[h], sight.count);
-      own[0] = most;
-      own[1] = tree_sum(lanes);
-      out[h] = own + CachedParts::header;
-      std::memset(out[h], 0, static_cast<std::size_t>(shape.head_dim) * sizeof(float));
-    }
-    add_values(sight, scores, out);
+    for (std::int64_t i = 0; i < sight.count; ++i) scores[h][i] = exp_f32(scores[h][i] - most);
+    Lanes lanes{};
+    add_lanes(lanes, scores[h], sight.count);
+    for (std::size_t k = 0; k < step; ++k) (scores[h] + sight.count)[k] = 0;  // behind the last row
+    own[0] = most;
+    own[1] = tree_sum(lanes);
+    out[h] = own + CachedParts::header;
+    std::memset(out[h], 0, static_cast<std::size_t>(shape.head_dim) * sizeof(float));
   }
+  add_values(sight, scores, out);
 }
 
 /// Heads [first, first + count) of all rows: their parts, in order, become rows of `out`.
@@ -173,10 +179,12 @@ void cache_append(const CacheAppendArgs& args, device::Workers& workers) {
 
 void attention_cached(const AttentionCachedArgs& args, device::Workers& workers) {
   const AttentionShape& shape = args.shape;
-  const std::int64_t chunks = CachedParts(shape, args.positions).chunks, heads = shape.key_heads();
-  workers.run(shape.rows() * heads * chunks, [&](std::int64_t index, int) {
-    const std::int64_t at = index / chunks;
-    HWY_DYNAMIC_DISPATCH(attend)(args, at / heads, at % heads, index % chunks);
+  const std::int64_t chunks = CachedParts(shape, args.positions).chunks;
+  const std::int64_t ranges = head_ranges(shape);
+  workers.run(shape.rows() * chunks * ranges, [&](std::int64_t index, int) {
+    const std::int64_t at = index / ranges;
+    HWY_DYNAMIC_DISPATCH(attend)
+    (args, at / chunks, head_range(shape, index % ranges), at % chunks);
   });
   run_chunks(workers, shape.rows() * shape.heads, 64, [&](std::int64_t first, std::int64_t count) {
     HWY_DYNAMIC_DISPATCH(merge_parts)(args, first, count);

@@ -6,7 +6,7 @@
 #define HWY_TARGET_INCLUDE "kernels/cpu/rotary.cpp"
 #include <hwy/foreach_target.h>
 
-#include "kernels/cpu/block-inl.hpp"
+#include "kernels/cpu/dot-inl.hpp"
 #include "sherd/kernels/rotary_math.hpp"
 
 HWY_BEFORE_NAMESPACE();
@@ -90,9 +90,7 @@ void rotary_rows(const RotaryArgs& args, const float* turns, std::int64_t first,
       const std::int64_t from = at.first_of(row, head);
       const float* x = widen(args.in, from, n, x_space);
       if (norms) {
-        Lanes squares{};
-        add_products(squares, x, x, n);
-        const float rstd = 1.0f / ::sqrtf(tree_sum(squares) / static_cast<float>(n) + args.eps);
+        const float rstd = 1.0f / ::sqrtf(dot(x, x, n) / static_cast<float>(n) + args.eps);
         args.rstd.as<float>()[row * at.turning + head] = rstd;
         const float* gain = gains[head < at.heads ? 0 : 1];
 #pragma GCC ivdep
@@ -117,9 +115,7 @@ inline void norm_back(const float* x, const float* gain, float rstd, std::int64_
     weighted[i] = slope[i] * gain[i];
     d_gain[i] = ::fmaf(slope[i], hat[i], d_gain[i]);
   }
-  Lanes product{};
-  add_products(product, weighted, hat, n);
-  const float along = tree_sum(product) / static_cast<float>(n);
+  const float along = dot(weighted, hat, n) / static_cast<float>(n);
 #pragma GCC ivdep
   for (std::int64_t i = 0; i < n; ++i) slope[i] = rstd * ::fmaf(-hat[i], along, weighted[i]);
 }
