@@ -73,7 +73,7 @@ std::uint64_t NewTensor::numel() const {
 }
 
 std::string safetensors_head(std::span<const NewTensor> tensors) {
-  nlohmann::json header;
+  nlohmann::ordered_json header;  // in the order of the format's own library
   header["__metadata__"] = {{"format", "pt"}};
   Bytes end = 0;
   for (const NewTensor& tensor : tensors) {
