@@ -2,6 +2,7 @@
 #include <array>
 
 #include "cli/bench_memory.hpp"
+#include "cli/data_tokenize.hpp"
 #include "cli/resolved.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/suggest.hpp"
@@ -29,6 +30,8 @@ struct CommandLine {
   CLI::App* train = app.add_subcommand("train", "Train a network.");
   CLI::App* plan = app.add_subcommand("plan", "Say what a run needs, without running it.");
   CLI::App* bench = app.add_subcommand("bench", "Measure against the machine's own bounds.");
+  CLI::App* data = app.add_subcommand("data", "Make data ready for training.");
+  DataTokenize tokenize{*data};
   CLI::App* memory = nullptr;  // of bench: it takes the flags of a run too
 
   CommandLine() {
@@ -76,7 +79,9 @@ struct CommandLine {
       const auto found = std::find(bench_names.begin(), bench_names.end(), bench_name);
       return cli::bench(static_cast<Bench>(found - bench_names.begin()), bench_output);
     }
-    throw ConfigError({"need a command: train, plan or bench (sherd --help says more)"});
+    if (tokenize.parsed()) return tokenize.run();
+    if (data->parsed()) throw ConfigError({"data: need a command: tokenize (sherd data --help)"});
+    throw ConfigError({"need a command: train, plan, bench or data (sherd --help says more)"});
   }
 };
 
