@@ -81,6 +81,7 @@ class TokenizerEvents {
   bool end_array() {
     if (place_ != Place::pair) return close();
     if (in_pair_ != 2) refuse_merge();
+    in_pair_ = 0;
     place_ = Place::merges;
     return true;
   }
@@ -140,7 +141,8 @@ class TokenizerEvents {
     refuse_merge();
   }
   [[noreturn]] void refuse_merge() const {
-    refuse("model.merges: number " + std::to_string(result_.right.size()) +
+    const std::size_t done = result_.left.size() - (in_pair_ > 0 ? 1 : 0);
+    refuse("model.merges: number " + std::to_string(done) +
            " is no pair, need \"a b\" or [\"a\", \"b\"]");
   }
   [[noreturn]] void refuse(const std::string& problem) const {
