@@ -13,11 +13,11 @@
 namespace sherd::cli {
 namespace {
 
-const std::vector<std::string> bench_names = {"memory", "step", "comm", "optim", "io"};
+const std::vector<std::string> bench_names = {"memory", "step", "comm", "optim", "io", "data"};
 
 std::string bench_problem(const std::string& name) {
   if (std::find(bench_names.begin(), bench_names.end(), name) != bench_names.end()) return {};
-  return "got '" + name + "', need one of memory, step, comm, optim, io" +
+  return "got '" + name + "', need one of memory, step, comm, optim, io, data" +
          did_you_mean(name, bench_names);
 }
 
@@ -48,7 +48,7 @@ struct CommandLine {
                    "rank configurations, the fastest that fits first");
     plan->add_flag("--change-numerics", plan_output.change_numerics,
                    "with --search: other micro-batches too, which change the result's bits");
-    bench->add_option("what", bench_name, "memory, step, comm, optim or io")
+    bench->add_option("what", bench_name, "memory, step, comm, optim, io or data")
         ->required()
         ->check(CLI::Validator(bench_problem, ""));
     bench->add_flag("--quick", bench_output.quick, "seconds instead of minutes");
@@ -62,6 +62,10 @@ struct CommandLine {
         ->type_name("FOLDER");
     bench->add_flag("--offload-dir-any", bench_output.offload_dir_any,
                     "let it be memory or a network's file system");
+    bench->add_option("--tokenizer", bench_output.tokenizer, "for data: a tokenizer.json")
+        ->type_name("FILE");
+    bench->add_option("--text", bench_output.text, "for data: the text to encode")
+        ->type_name("FILE");
     bench->footer("\nExample: sherd bench step --device cuda --quick");
     memory = add_bench_memory(*bench, bench_output, drawn_config);
   }
