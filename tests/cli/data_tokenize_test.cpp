@@ -26,13 +26,17 @@ struct Outcome {
   std::string out, err;
 };
 
-/// Runs the built executable; `arguments` are words for a shell.
-Outcome program(const TempFolder& folder, const std::string& arguments) {
+/// Runs the built executable after `before`; both are words for a shell.
+Outcome limited(const TempFolder& folder, const std::string& before, const std::string& arguments) {
   const std::string out = folder.path() + "/stdout", err = folder.path() + "/stderr";
-  const std::string command = std::string("'") + SHERD_PROGRAM + "' " + arguments + " >'" + out +
+  const std::string command = before + "; '" + SHERD_PROGRAM + "' " + arguments + " >'" + out +
                               "' 2>'" + err + "' </dev/null";
   const int status = std::system(command.c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, read_file(out), read_file(err)};
+}
+
+Outcome program(const TempFolder& folder, const std::string& arguments) {
+  return limited(folder, "true", arguments);
 }
 
 const std::string tokenizers = std::string(SHERD_FIXTURES) + "/tokenizers/";
@@ -152,4 +156,21 @@ TEST_CASE("a run killed at any moment shows nothing half-written and is gone on 
     CHECK_FALSE(fs::exists(folder.path() + "/." + out + ".unfinished"));
   }
   CHECK(killed > 0);
+}
+
+TEST_CASE("a disk that takes no more is named, and what was written is gone on with") {
+  const TempFolder folder;
+  std::string text = read_file(tokenizers + "text.txt");
+  for (int i = 0; i < 4; ++i) text += text;
+  const std::string line =
+      "data tokenize " + folder.write("in.txt", text) + " --tokenizer " + tokenizers +
+      "gpt2.json --quiet --shard-tokens 150000 --threads 1 --out " + folder.path() + "/";
+  REQUIRE(program(folder, line + "whole").code == 0);
+  // A limit on the size of a file stands for a full disk: the first write past it fails.
+  const Outcome full = limited(folder, "ulimit -f 200", line + "out");
+  CHECK(full.code == 4);
+  CHECK(contains(full.err, "000000.bin: cannot be written (write: File too large)"));
+  CHECK_FALSE(fs::exists(folder.path() + "/out"));
+  REQUIRE(program(folder, line + "out").code == 0);
+  CHECK(files_in(folder.path() + "/out") == files_in(folder.path() + "/whole"));
 }

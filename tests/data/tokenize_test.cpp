@@ -76,7 +76,7 @@ TEST_CASE("A stopped run shows nothing, is gone on with, and ends as one that wa
   const Corpus corpus;
   tokenize(corpus.tokenizer, corpus.options("whole"));
   const auto want = files_in(corpus.path("whole"));
-  for (int calls = 0; calls < 12; ++calls) {
+  for (const int calls : {0, 1, 4, 8, 11}) {
     const TokenizeOptions options = corpus.options("out" + std::to_string(calls));
     REQUIRE(stopped_after(calls, corpus.tokenizer, options));
     CHECK_FALSE(fs::exists(options.out));
