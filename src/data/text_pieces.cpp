@@ -9,7 +9,7 @@
 namespace sherd::data {
 namespace {
 
-constexpr Bytes longest_uncut = gib, longest_record = 64 * mib;
+constexpr Bytes longest_uncut = 256 * mib, longest_record = 64 * mib;
 
 }  // namespace
 
@@ -66,7 +66,7 @@ std::size_t TextPieces::end_of_piece() {
     if (buffer_.size() > longest + piece_bytes_)
       file_->refuse(place_.byte, format_ == TextFormat::lines
                                      ? "has no line end in 64 MiB"
-                                     : "has no space or line end behind a letter in 1 GiB");
+                                     : "has no space or line end behind a letter in 256 MiB");
   }
 }
 

@@ -36,7 +36,7 @@ struct TextPiece {
 /// Reads files in order, by pieces of about `piece_bytes` that end where the tokenizer says that
 /// text may be cut, or lines end.
 ///
-/// **Memory** one piece; where there is no place to cut, more: up to 1 GiB, of a line 64 MiB.
+/// **Memory** one piece; where there is no place to cut, more: up to 256 MiB, of a line 64 MiB.
 /// **Errors** DataError naming file and byte.
 class TextPieces {
  public:

@@ -23,7 +23,7 @@ std::string tokenizer_path(const std::string& path) {
 std::shared_ptr<const TokenizerParts> open_parts(const std::string& path) {
   const io::File file(tokenizer_path(path));
   return std::make_shared<const TokenizerParts>(
-      read_tokenizer(io::read_text(file, 128 * mib), file.path()));
+      read_tokenizer(io::read_text(file, 64 * mib), file.path()));
 }
 
 }  // namespace

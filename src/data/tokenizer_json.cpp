@@ -10,8 +10,9 @@ namespace {
 
 using Tree = nlohmann::json;
 
-constexpr std::size_t most_text = 128 * mib, most_values = std::size_t{1} << 24;
-constexpr std::size_t most_settings = std::size_t{1} << 20, deepest = 32;
+// The largest files in use have 33 MB, 262 thousand tokens and half a million merges.
+constexpr std::size_t most_text = 64 * mib, most_values = std::size_t{1} << 22;
+constexpr std::size_t most_settings = std::size_t{1} << 18, deepest = 32;
 
 /// Takes the events of the parser; the library's interface names its members.
 class TokenizerEvents {
@@ -28,6 +29,8 @@ class TokenizerEvents {
       refuse("model.vocab: token '" + io::printable(token_) + "' has the number " +
              std::to_string(number) + ", need less than " +
              std::to_string(Vocabulary::most_tokens));
+    if (result_.tokens.size() == Vocabulary::most_tokens)
+      refuse("model.vocab: has more than " + std::to_string(Vocabulary::most_tokens) + " tokens");
     result_.tokens.add(token_);
     result_.ids.push_back(static_cast<std::uint32_t>(number));
     return true;

@@ -14,7 +14,7 @@ namespace sherd::data {
 /// **Memory** the contents in one piece, 4 bytes a number and about 8 a token.
 class Vocabulary {
  public:
-  static constexpr std::uint32_t most_tokens = 1u << 22;
+  static constexpr std::uint32_t most_tokens = 1u << 21;
 
   struct Token {
     std::uint32_t id;
