@@ -57,6 +57,7 @@ std::vector<Row> data(const BenchOptions& options, const Tokenizer& tokenizer, s
   };
   const auto encode_all = [&] {
     std::vector<Encoder> encoders;
+    encoders.reserve(static_cast<std::size_t>(options.threads));
     for (int i = 0; i < options.threads; ++i) encoders.emplace_back(tokenizer);
     std::vector<Ids> own(encoders.size());
     workers.run(std::ssize(pieces), [&](std::int64_t piece, int worker) {

@@ -23,10 +23,9 @@ const AddedTokens::Token* AddedTokens::longest_at(std::string_view text) const {
     const auto byte_of = [&](const Token& token) {
       return static_cast<unsigned char>(token.content[depth]);
     };
-    const auto range =
-        std::ranges::equal_range(first, last, static_cast<unsigned char>(text[depth]), {}, byte_of);
-    first = range.begin();
-    last = range.end();
+    const auto byte = static_cast<unsigned char>(text[depth]);
+    first = std::ranges::lower_bound(first, last, byte, {}, byte_of);
+    last = std::ranges::upper_bound(first, last, byte, {}, byte_of);
   }
 }
 

@@ -126,6 +126,7 @@ TokenArray TokenArray::open(const std::string& path, TokenFormat format) {
 }
 
 TokenArray TokenArray::held(const std::string& path, DType type, std::vector<std::byte> bytes) {
+  expects(size_of(type) > 0, "token_array: got a type whose elements have no size of their own");
   TokenArray result;
   result.path_ = path;
   result.type_ = type;
@@ -153,7 +154,7 @@ void TokenArray::read(std::uint64_t first, std::span<std::int32_t> into, const R
           "token_array: got elements past the end");
   const std::shared_ptr<const io::File> file = held_ ? nullptr : this->file();
   std::array<std::byte, 16 * kib> block;
-  const std::size_t width = size_of(type_);
+  const std::size_t width = std::max<std::size_t>(size_of(type_), 1);  // no array is of q8
   while (!into.empty()) {
     const std::size_t now = std::min(into.size(), block.size() / width);
     const std::byte* raw = held_ ? held_->data() + first * width : block.data();

@@ -163,11 +163,10 @@ class TokenizerEvents {
 
 }  // namespace
 
-TokenizerJson parse_tokenizer_json(std::string_view text, const std::string& name) {
+void parse_tokenizer_json(std::string_view text, const std::string& name, TokenizerJson& result) {
   if (text.size() > most_text)
     throw DataError(name + ": got " + std::to_string(text.size()) + " bytes, need at most " +
                     std::to_string(most_text));
-  TokenizerJson result;
   TokenizerEvents events(result, name);
   try {
     if (!Tree::sax_parse(text.begin(), text.end(), &events))
@@ -176,7 +175,6 @@ TokenizerJson parse_tokenizer_json(std::string_view text, const std::string& nam
     throw DataError(name + ": has JSON that cannot be used (" + io::printable(error.what()) + ")");
   }
   if (!result.settings.is_object()) throw DataError(name + ": is no JSON object");
-  return result;
 }
 
 }  // namespace sherd::data

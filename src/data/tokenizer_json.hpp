@@ -28,6 +28,10 @@ class Texts {
 };
 
 struct TokenizerJson {
+  TokenizerJson() = default;
+  TokenizerJson(const TokenizerJson&) = delete;
+  TokenizerJson& operator=(const TokenizerJson&) = delete;
+
   nlohmann::json settings;  // all but the two large lists
   Texts tokens;             // model.vocab, as written
   std::vector<std::uint32_t> ids;
@@ -35,10 +39,11 @@ struct TokenizerJson {
   bool has_vocabulary = false, has_merges = false;
 };
 
-/// Parses `text`, holding the vocabulary and merges as lists: as a tree they take ten times that.
+/// Parses `text` into `result`, holding the vocabulary and merges as lists: as a tree they take ten
+/// times that.
 ///
 /// **Errors** DataError starting with `name`: not JSON, keys given twice, nested deeper than 32,
 /// too many values, merges that are not two texts, numbers that cannot be tokens.
-[[nodiscard]] TokenizerJson parse_tokenizer_json(std::string_view text, const std::string& name);
+void parse_tokenizer_json(std::string_view text, const std::string& name, TokenizerJson& result);
 
 }  // namespace sherd::data

@@ -236,7 +236,9 @@ TokenizerParts read_tokenizer(std::string_view json, const std::string& name) {
   TokenizerParts parts;
   parts.name = name;
   parts.hash = digest_of(json);
-  PartsReader(parse_tokenizer_json(json, name), parts).read();
+  TokenizerJson file;
+  parse_tokenizer_json(json, name, file);
+  PartsReader(file, parts).read();
   return parts;
 }
 
