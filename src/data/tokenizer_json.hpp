@@ -32,8 +32,8 @@ struct TokenizerJson {
   TokenizerJson(const TokenizerJson&) = delete;
   TokenizerJson& operator=(const TokenizerJson&) = delete;
 
-  nlohmann::json settings;  // all but the two large lists
-  Texts tokens;             // model.vocab, as written
+  nlohmann::json settings = nlohmann::json::object();  // all but the two large lists
+  Texts tokens;                                        // model.vocab, as written
   std::vector<std::uint32_t> ids;
   Texts left, right;  // model.merges, in order of rank
   bool has_vocabulary = false, has_merges = false;
