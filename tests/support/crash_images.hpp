@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "sherd/io/checksum.hpp"
 #include "support/memory_storage.hpp"
 
 namespace sherd::test {
@@ -29,8 +30,7 @@ class Draw {
 /// Of everything that can be reached by a path.
 inline std::uint64_t hash_of(const Tree& tree, int node = 1) {
   const Tree::Node& at = tree.nodes.at(node);
-  const auto* first = reinterpret_cast<const char*>(at.bytes->data());
-  std::uint64_t sum = std::hash<std::string_view>()({first, at.bytes->size()}) + at.folder;
+  std::uint64_t sum = (at.bytes->size() << 33) + io::crc32c(*at.bytes) * 2 + at.folder;
   for (const auto& [name, inside] : at.names)
     sum = sum * 0x9e3779b97f4a7c15u + std::hash<std::string>()(name) * 31 + hash_of(tree, inside);
   return sum ^ (sum >> 31);
