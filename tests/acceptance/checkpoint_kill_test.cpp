@@ -240,3 +240,17 @@ TEST_CASE("a save that fails is one warning and training goes on, but the last o
   CHECK(outcome.err.find("the checkpoint of the last step") != std::string::npos);
   CHECK(first.saved().empty());
 }
+
+TEST_CASE("a run that diverges while it saves leaves only checkpoints that are whole") {
+  const Workplace place;
+  const std::string flags = "--steps 50 --ranks 3 --precision fp16 --loss-scale 1e30 --save " +
+                            place.save + " --save-every 1 --keep 3";
+  CHECK(run(place.command(flags, place.folder.file("log"))).code == 6);
+  REQUIRE(!names_in(place.save).empty());
+  const std::string log = place.folder.file("on");
+  const Outcome on = run(place.command(flags + " --resume latest", log));
+  INFO(on.err);
+  CHECK(on.code == 6);
+  CHECK(on.err.find("passing over") == std::string::npos);
+  CHECK(events(log).front().at("resumed").at("step").get<int>() >= 8);
+}
