@@ -19,7 +19,7 @@ step "configure-$preset" configure "$preset"
 targets=()
 if [[ $preset == tsan ]]; then
   mapfile -t targets < <(cmake --build build/tsan --target help |
-    grep -oE '^(base|device|memory|comm|conformance|engine)_[a-z0-9_]+_test' | sort -u)
+    grep -oE '^(base|device|memory|comm|conformance|checkpoint|engine)_[a-z0-9_]+_test' | sort -u)
   if ((${#targets[@]} == 0)); then
     echo "sanitize.sh: no test target has threads; were they renamed?" >&2
     exit 1

@@ -1,5 +1,7 @@
 #include "sherd/checkpoint/checkpoint.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -51,9 +53,37 @@ std::optional<DType> Checkpoint::type_of(State state) const {
   return type;
 }
 
+std::shared_ptr<const std::vector<std::byte>> Checkpoint::block_of(std::uint32_t file,
+                                                                   std::uint64_t block) const {
+  try {
+    return blocks_->at(file, block);
+  } catch (const DataError& error) {
+    throw DataError(error.what() + contents_of(file, block));
+  }
+}
+
+std::string Checkpoint::contents_of(std::uint32_t file, std::uint64_t block) const {
+  constexpr std::size_t most = 4;
+  const Bytes first = block * block_bytes, end = first + block_bytes;
+  std::string text;
+  std::size_t count = 0;
+  for (const Tensor& tensor : manifest_.contents.tensors) {
+    for (const TensorState& state : tensor.states) {
+      const bool here = std::ranges::any_of(state.extents, [&](const Extent& e) {
+        return e.file == file && e.offset < end &&
+               e.offset + packed_bytes(state.type, e.count) > first;
+      });
+      if (!here || ++count > most) continue;
+      text += (count == 1 ? "; it holds " : ", ") + std::string(name_of(state.state)) + " of '" +
+              tensor.name + "'";
+    }
+  }
+  return count > most ? text + fmt::format(" and {} more", count - most) : text;
+}
+
 void Checkpoint::read_bytes(std::uint32_t file, Bytes offset, std::span<std::byte> into) const {
   while (!into.empty()) {
-    const Blocks::Block block = blocks_->at(file, offset / block_bytes);
+    const Blocks::Block block = block_of(file, offset / block_bytes);
     const Bytes first = offset % block_bytes;
     const std::size_t now = std::min<std::size_t>(into.size(), block->size() - first);
     std::memcpy(into.data(), block->data() + first, now);

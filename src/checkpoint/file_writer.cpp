@@ -18,6 +18,7 @@ namespace {
 
 constexpr auto slice = std::chrono::milliseconds(20);  // how soon an abort is seen
 constexpr Bytes most_at_once = 4 * mib;
+constexpr char unfinished[] = ": the run ended before it was written";
 
 }  // namespace
 
@@ -126,21 +127,24 @@ std::string FileWriter::problem() const {
 bool FileWriter::await(Bytes end) {
   std::unique_lock lock(mutex_);
   news_.wait(lock, [&] { return ending_ || filled_ >= end || !problem_.empty(); });
-  if (ending_ && problem_.empty()) problem_ = folder_ + ": the run ended before it was written";
+  if (ending_ && problem_.empty()) problem_ = folder_ + unfinished;
   return !ending_ && problem_.empty();
 }
 
 template <class Body>
 void FileWriter::guarded(Body&& body) {
   for (std::uint64_t seen = 0;;) {
+    bool ends = false;
     {
       std::unique_lock lock(mutex_);
       news_.wait(lock, [&] { return ending_ || round_ != seen; });
-      if (ending_) return;
+      if (round_ == seen) return;
       seen = round_;
+      ends = ending_;
     }
     std::string problem;
     try {
+      if (ends) throw DataError(folder_ + unfinished);
       body();
     } catch (const std::exception& error) {
       problem = error.what();

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "sherd/io/checksum.hpp"
 #include "support/memory_storage.hpp"
 
 namespace sherd::test {
@@ -29,8 +30,7 @@ class Draw {
 /// Of everything that can be reached by a path.
 inline std::uint64_t hash_of(const Tree& tree, int node = 1) {
   const Tree::Node& at = tree.nodes.at(node);
-  const auto* first = reinterpret_cast<const char*>(at.bytes->data());
-  std::uint64_t sum = std::hash<std::string_view>()({first, at.bytes->size()}) + at.folder;
+  std::uint64_t sum = (at.bytes->size() << 33) + io::crc32c(*at.bytes) * 2 + at.folder;
   for (const auto& [name, inside] : at.names)
     sum = sum * 0x9e3779b97f4a7c15u + std::hash<std::string>()(name) * 31 + hash_of(tree, inside);
   return sum ^ (sum >> 31);
@@ -70,7 +70,7 @@ class History {
       std::uint64_t rest = n;
       for (const Change* change : pending) {
         const bool each = round == 0 && all <= most;
-        const std::uint64_t way = each ? rest % ways(*change) : draw.below(ways(*change));
+        const std::uint64_t way = each ? rest % ways(*change) : drawn(*change, draw);
         rest /= ways(*change);
         apply(image, *change, way, draw);
       }
@@ -82,7 +82,13 @@ class History {
   static constexpr std::uint64_t lost = 0, there = 1, zeros = 2, stale = 3, torn = 4;
 
   static std::uint64_t ways(const Change& change) {
-    return change.kind == Change::Kind::write ? torn + 3 : 2;
+    return change.kind == Change::Kind::write ? torn + 5 : 2;
+  }
+
+  // A name that is lost hides all that is in it: most are there.
+  static std::uint64_t drawn(const Change& change, Draw& draw) {
+    if (change.kind == Change::Kind::write) return draw.below(ways(change));
+    return draw.below(8) == 0 ? lost : there;
   }
 
   // What is durable after `made` changes, and what of them may be.
@@ -139,17 +145,17 @@ class History {
     const std::size_t sector = draw.below(4) == 0 ? 4096 : 512;
     for (std::size_t at = 0; at < from.size(); at += sector) {
       const std::size_t end = std::min(at + sector, from.size());
-      bool here = way == there || way == zeros || way == stale;
-      if (way == torn) here = at < from.size() / 2;
-      if (way == torn + 1) here = end > from.size() / 2;
-      if (way == torn + 2) here = draw.below(2) == 0;
-      if (!here) continue;
+      std::uint64_t here = way;
+      if (way == torn) here = at < from.size() / 2 ? there : lost;
+      if (way == torn + 1) here = end > from.size() / 2 ? there : lost;
+      if (way > torn + 1) here = draw.below(torn);
+      if (here == lost) continue;
       bytes.resize(std::max<std::size_t>(bytes.size(), change.offset + end));
       const auto to = bytes.begin() + static_cast<std::ptrdiff_t>(change.offset + at);
-      if (way == zeros || way == stale)
-        std::fill_n(to, end - at, way == zeros ? std::byte{0} : std::byte{0x5a});
-      else
+      if (here == there)
         std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(at), end - at, to);
+      else
+        std::fill_n(to, end - at, here == zeros ? std::byte{0} : std::byte{0x5a});
     }
   }
 

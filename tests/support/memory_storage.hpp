@@ -253,6 +253,7 @@ class MemoryStorage : public io::Storage {
     return locked([&] {
       const int parent = find(parent_of(path));
       if (parent < 0) return parent;
+      if (!tree_.nodes.at(parent).folder) return -ENOTDIR;
       if (find(path) > 0) return -EEXIST;
       const int number = tree_.next++;
       tree_.nodes[number] = std::move(node);

@@ -46,6 +46,10 @@ class Checkpoint {
  private:
   class Blocks;
   void read_bytes(std::uint32_t file, Bytes offset, std::span<std::byte> into) const;
+  [[nodiscard]] std::shared_ptr<const std::vector<std::byte>> block_of(std::uint32_t file,
+                                                                       std::uint64_t block) const;
+  /// "; it holds param of 'h.0.w', …": what a block is of, for messages.
+  [[nodiscard]] std::string contents_of(std::uint32_t file, std::uint64_t block) const;
 
   std::string folder_;
   Manifest manifest_;
