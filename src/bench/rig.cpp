@@ -56,20 +56,39 @@ std::vector<std::string> flags_of(const RunShape& shape, const std::string& data
           "--precision",   name_of(shape.precision)};
 }
 
+namespace {
+
+/// A weight [in, out] that every layer has.
+struct LayerWeight {
+  std::int64_t in, out;
+};
+std::vector<LayerWeight> layer_weights(const model::Gpt2Config& c) {
+  return {
+      {c.width, 3 * c.width}, {c.width, c.width}, {c.width, c.ffn_width}, {c.ffn_width, c.width}};
+}
+std::vector<LayerWeight> layer_weights(const model::LlamaConfig& c) {
+  return {{c.width, c.attention_width() + 2 * c.kv_width()},
+          {c.attention_width(), c.width},
+          {c.width, 2 * c.ffn_width},
+          {c.ffn_width, c.width}};
+}
+
+}  // namespace
+
 std::vector<GemmShape> products_of(const RunShape& shape) {
-  const model::Gpt2Config net = model::resolve(config_of(shape).model);
-  const std::int64_t rows = shape.micro_batch * shape.seq_len, width = net.width;
+  const std::int64_t rows = shape.micro_batch * shape.seq_len;
   std::vector<GemmShape> all;
-  const auto add = [&](std::int64_t in, std::int64_t out, std::int64_t times) {
-    all.push_back({.m = rows, .n = out, .k = in, .times = times});
-    all.push_back({.m = rows, .n = in, .k = out, .transpose_b = true, .times = times});
-    all.push_back({.m = in, .n = out, .k = rows, .transpose_a = true, .times = times});
+  const auto add = [&](const LayerWeight& w, std::int64_t times) {
+    all.push_back({.m = rows, .n = w.out, .k = w.in, .times = times});
+    all.push_back({.m = rows, .n = w.in, .k = w.out, .transpose_b = true, .times = times});
+    all.push_back({.m = w.in, .n = w.out, .k = rows, .transpose_a = true, .times = times});
   };
-  add(width, 3 * width, net.layers);
-  add(width, width, net.layers);
-  add(width, net.ffn_width, net.layers);
-  add(net.ffn_width, width, net.layers);
-  add(width, net.vocab_size, 1);
+  std::visit(
+      [&](const auto& net) {
+        for (const LayerWeight& weight : layer_weights(net)) add(weight, net.layers);
+        add({net.width, net.vocab_size}, 1);
+      },
+      model::resolve(config_of(shape).model));
   return all;
 }
 

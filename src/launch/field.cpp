@@ -45,6 +45,10 @@ void add_model(Fields& f, model::ModelConfig& c) {
   f.push_back({in, "random_init", "start a folder's network from random weights", &c.random_init});
   f.push_back({in, "layers", "transformer layers; 0: as the preset says", &c.layers, up_to(1024)});
   f.push_back({in, "heads", "attention heads; 0: as the preset says", &c.heads, up_to(4096)});
+  f.push_back(
+      {in, "kv_heads", "key and value heads; 0: as the preset says", &c.kv_heads, up_to(4096)});
+  f.push_back({in, "head_dim", "elements of a head; 0: as the preset says, or of the width",
+               &c.head_dim, up_to(256)});
   f.push_back({in, "width", "elements of a token's vector; 0: as the preset says", &c.width,
                up_to(million)});
   f.push_back({in, "ffn_width", "elements inside the MLP; 0: as the preset says", &c.ffn_width,

@@ -51,9 +51,6 @@ void check_ranges(RunConfig config, Problems& problems) {
 
 void check_model(const model::ModelConfig& c, const data::DataConfig& d, Problems& problems) {
   if (c.model.empty()) problems.push_back("--model: got nothing, need a preset or a folder");
-  if (c.heads > 0 && c.width > 0 && c.width % c.heads != 0)
-    problems.push_back("--heads: got " + std::to_string(c.heads) + ", need a divisor of --width " +
-                       std::to_string(c.width));
   if (c.context > 0 && d.seq_len > c.context)
     problems.push_back("--seq-len: got " + std::to_string(d.seq_len) + ", need at most --context " +
                        std::to_string(c.context));

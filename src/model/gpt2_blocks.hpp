@@ -1,5 +1,6 @@
 #pragma once
-// The four parts of GPT-2; `gpt2` puts them together.
+// The parts of GPT-2 before its head; `gpt2` puts them together.
+#include "model/init.hpp"
 #include "sherd/model/gpt2.hpp"
 
 namespace sherd::model {
@@ -39,22 +40,5 @@ class Gpt2Mlp final : public Block {
  private:
   Gpt2Config config_;
 };
-
-/// Cross-entropy of norm(in)·wteᵀ.
-class Gpt2Head final : public Head {
- public:
-  explicit Gpt2Head(const Gpt2Config& config) : config_(config) {}
-  void declare(Declare& d) const override;
-  void loss(const LossCall& call) override;
-  void logits(const Forward& f) override;
-
- private:
-  Gpt2Config config_;
-};
-
-/// GPT-2's initial distributions.
-inline constexpr Init init_one{1, 0}, init_zero{0, 0}, init_weight{0, 0.02f};
-/// Of a projection into the residual stream, which 2·layers branches add to.
-[[nodiscard]] Init init_residual(std::int64_t layers);
 
 }  // namespace sherd::model

@@ -43,7 +43,7 @@ void weight_gradient(const WeightGradientArgs& args, StreamRef stream) {
 
 void linear_backward(const LinearBackwardArgs& args, StreamRef stream) {
   weight_gradient({args.x, args.d_out, args.d_weight, args.scratch}, stream);
-  kernels::bias_gradient({args.d_out, args.d_bias, args.scratch}, stream);
+  if (args.d_bias.to) kernels::bias_gradient({args.d_out, args.d_bias, args.scratch}, stream);
   if (!args.d_in) return;
   kernels::matmul({.a = args.d_out,
                    .b = args.weight,

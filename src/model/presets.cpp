@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "model/zoo.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/suggest.hpp"
 #include "sherd/model/hugging_face.hpp"
@@ -12,16 +13,60 @@
 namespace sherd::model {
 namespace {
 
+constexpr kernels::Rotary llama3(double factor) {
+  return {.theta = 500000, .scaling = kernels::RotaryScaling::llama3, .factor = factor};
+}
+constexpr kernels::Rotary million{.theta = 1e6};
+constexpr auto llama = LlamaKind::llama;
+constexpr auto qwen2 = LlamaKind::qwen2;
+constexpr auto qwen3 = LlamaKind::qwen3;
+constexpr std::int64_t k32 = 32768, k40 = 40960, k128 = 131072;
+
+// Sizes as the authors publish them in their config.json and model cards.
 constexpr std::array all_presets{
-    Preset{"gpt2-tiny", {4, 4, 128, 512, 256, 128}},
-    Preset{"gpt2-124m", {12, 12, 768, 3072, 50257, 1024}},
-    Preset{"gpt2-355m", {24, 16, 1024, 4096, 50257, 1024}},
-    Preset{"gpt2-774m", {36, 20, 1280, 5120, 50257, 1024}},
-    Preset{"gpt2-1558m", {48, 25, 1600, 6400, 50257, 1024}},
+    Preset{"gpt2-tiny", Gpt2Config{4, 4, 128, 512, 256, 128}},
+    Preset{"gpt2-124m", Gpt2Config{12, 12, 768, 3072, 50257, 1024}},
+    Preset{"gpt2-355m", Gpt2Config{24, 16, 1024, 4096, 50257, 1024}},
+    Preset{"gpt2-774m", Gpt2Config{36, 20, 1280, 5120, 50257, 1024}},
+    Preset{"gpt2-1558m", Gpt2Config{48, 25, 1600, 6400, 50257, 1024}},
+    // layers, heads, kv_heads, head_dim, width, ffn_width, vocab_size, context, rotary, eps, tied
+    Preset{"llama3.2-1b",
+           LlamaConfig{llama, 16, 32, 8, 64, 2048, 8192, 128256, k128, llama3(32), 1e-5f, true}},
+    Preset{"llama3.2-3b",
+           LlamaConfig{llama, 28, 24, 8, 128, 3072, 8192, 128256, k128, llama3(32), 1e-5f, true}},
+    Preset{"llama3.1-8b",
+           LlamaConfig{llama, 32, 32, 8, 128, 4096, 14336, 128256, k128, llama3(8), 1e-5f, false}},
+    Preset{"qwen2.5-0.5b",
+           LlamaConfig{qwen2, 24, 14, 2, 64, 896, 4864, 151936, k32, million, 1e-6f, true}},
+    Preset{"qwen2.5-1.5b",
+           LlamaConfig{qwen2, 28, 12, 2, 128, 1536, 8960, 151936, k32, million, 1e-6f, true}},
+    Preset{"qwen2.5-3b",
+           LlamaConfig{qwen2, 36, 16, 2, 128, 2048, 11008, 151936, k32, million, 1e-6f, true}},
+    Preset{"qwen2.5-7b",
+           LlamaConfig{qwen2, 28, 28, 4, 128, 3584, 18944, 152064, k128, million, 1e-6f, false}},
+    Preset{"qwen2.5-14b",
+           LlamaConfig{qwen2, 48, 40, 8, 128, 5120, 13824, 152064, k128, million, 1e-5f, false}},
+    Preset{"qwen2.5-32b",
+           LlamaConfig{qwen2, 64, 40, 8, 128, 5120, 27648, 152064, k128, million, 1e-5f, false}},
+    Preset{"qwen3-0.6b",
+           LlamaConfig{qwen3, 28, 16, 8, 128, 1024, 3072, 151936, k40, million, 1e-6f, true}},
+    Preset{"qwen3-1.7b",
+           LlamaConfig{qwen3, 28, 16, 8, 128, 2048, 6144, 151936, k40, million, 1e-6f, true}},
+    Preset{"qwen3-4b",
+           LlamaConfig{qwen3, 36, 32, 8, 128, 2560, 9728, 151936, k40, million, 1e-6f, true}},
+    Preset{"qwen3-8b",
+           LlamaConfig{qwen3, 36, 32, 8, 128, 4096, 12288, 151936, k40, million, 1e-6f, false}},
 };
+
+const Preset* find_preset(const std::string& name) {
+  const auto at =
+      std::ranges::find_if(all_presets, [&](const Preset& p) { return p.name == name; });
+  return at == all_presets.end() ? nullptr : &*at;
+}
 
 std::string unknown(const std::string& name) {
   std::vector<std::string> names;
+  names.reserve(all_presets.size());
   for (const Preset& preset : all_presets) names.emplace_back(preset.name);
   std::string text =
       "model: got '" + name + "', which is no folder and no preset" + did_you_mean(name, names);
@@ -30,96 +75,61 @@ std::string unknown(const std::string& name) {
   return text;
 }
 
-void override_with(Gpt2Config& c, const ModelConfig& given) {
-  const bool four_times = c.ffn_width == 4 * c.width;
-  const auto take = [](std::int64_t value, std::int64_t& field) {
-    if (value != 0) field = value;
-  };
-  take(given.layers, c.layers);
-  take(given.heads, c.heads);
-  take(given.width, c.width);
-  if (four_times && given.width > 0) c.ffn_width = 4 * std::min(c.width, std::int64_t{1} << 40);
-  take(given.ffn_width, c.ffn_width);
-  take(given.vocab_size, c.vocab_size);
-  take(given.context, c.context);
-  c.dropout = static_cast<float>(given.dropout);
-}
-
-std::string describe(const Gpt2Config& c) {
-  // nlohmann::json sorts its keys and prints the shortest exact numbers: one text a network.
-  return nlohmann::json{{"architecture", "gpt2"},
-                        {"layers", c.layers},
-                        {"heads", c.heads},
-                        {"width", c.width},
-                        {"ffn_width", c.ffn_width},
-                        {"vocab_size", c.vocab_size},
-                        {"context", c.context},
-                        {"dropout", c.dropout},
-                        {"eps", c.eps},
-                        {"loss_chunk_rows", head_chunk_rows(c.vocab_size)}}
-      .dump();
-}
-
 }  // namespace
 
 std::span<const Preset> presets() { return all_presets; }
 
 bool names_folder(const ModelConfig& config) {
   std::error_code ignored;
-  return std::ranges::none_of(all_presets,
-                              [&](const Preset& p) { return p.name == config.model; }) &&
+  return find_preset(config.model) == nullptr &&
          std::filesystem::is_directory(config.model, ignored);
 }
 
-std::vector<std::string> problems_of(const Gpt2Config& c) {
-  std::vector<std::string> problems;
-  const auto check = [&](std::string_view name, std::int64_t value, std::int64_t most) {
-    if (value >= 1 && value <= most) return;
-    problems.push_back(std::string(name) + ": got " + std::to_string(value) + ", need 1 to " +
-                       std::to_string(most));
-  };
-  check("layers", c.layers, 1024);
-  check("heads", c.heads, 4096);
-  check("width", c.width, 1 << 20);
-  check("ffn_width", c.ffn_width, 1 << 24);
-  check("vocab_size", c.vocab_size, 1 << 30);
-  check("context", c.context, 1 << 24);
-  if (c.heads > 0 && c.width > 0 && c.width % c.heads != 0)
-    problems.push_back("heads: got " + std::to_string(c.heads) + ", need a divisor of width " +
-                       std::to_string(c.width));
-  if (!(c.dropout >= 0 && c.dropout < 1))
-    problems.push_back("dropout: got " + std::to_string(c.dropout) +
-                       ", need a probability below 1");
-  if (!(c.eps > 0 && c.eps < 1))
-    problems.push_back("eps: got " + std::to_string(c.eps) + ", need more than 0 and less than 1");
+std::vector<std::string> problems_of(const Architecture& architecture) {
+  Problems problems;
+  std::visit(
+      [&](const auto& c) {
+        check_ranges(c, problems);
+        check_relations(c, problems);
+      },
+      architecture);
   return problems;
 }
 
-Gpt2Config resolve(const ModelConfig& config) {
-  Gpt2Config c;
-  const auto preset =
-      std::ranges::find_if(all_presets, [&](const Preset& p) { return p.name == config.model; });
-  std::vector<std::string> problems;
-  if (preset != all_presets.end()) {
-    c = preset->config;
-  } else if (names_folder(config)) {
-    c = read_gpt2_config(config.model);
+Architecture resolve(const ModelConfig& config) {
+  Problems problems;
+  Architecture architecture = all_presets.front().architecture;
+  const Preset* preset = find_preset(config.model);
+  const bool known = preset != nullptr || names_folder(config);
+  if (preset != nullptr) {
+    architecture = preset->architecture;
+  } else if (known) {
+    architecture = read_config(config.model);
   } else {
     problems.push_back(unknown(config.model));
-    c = all_presets.front().config;  // what else is wrong is wrong for any network
   }
-  override_with(c, config);
-  const bool known = problems.empty();
-  for (std::string& problem : problems_of(c))
-    if (known || !problem.starts_with("heads: got") || problem.find("divisor") == problem.npos)
-      problems.push_back(std::move(problem));
+  std::visit(
+      [&](auto& c) {
+        Problems of_this_network;  // of an unknown one only what is wrong for any
+        override_with(c, config, of_this_network);
+        check_ranges(c, problems);
+        check_relations(c, of_this_network);
+        if (known) problems.insert(problems.end(), of_this_network.begin(), of_this_network.end());
+      },
+      architecture);
   if (!problems.empty()) throw ConfigError(std::move(problems));
-  return c;
+  return architecture;
 }
 
-Network build(const ModelConfig& config) {
-  const Gpt2Config c = resolve(config);
-  return {gpt2(c), c.vocab_size, c.context, describe(c)};
+Network build(const Architecture& architecture) {
+  return std::visit(
+      [](const auto& c) -> Network {
+        // nlohmann::json sorts its keys and prints the shortest exact numbers: one text a network.
+        return {network_of(c), c.vocab_size, c.context, describe(c).dump()};
+      },
+      architecture);
 }
+
+Network build(const ModelConfig& config) { return build(resolve(config)); }
 
 }  // namespace sherd::model

@@ -22,20 +22,26 @@ void check_trace(const Training& run, const Json& trace) {
 
 TEST_CASE("a Hugging Face folder trains as PyTorch trains it") {
   const Bench bench;
-  const std::string folder = std::string(FIXTURES) + "/gpt2_parity";
-  const Json expected = Json::parse(std::ifstream(folder + "/expected.json"));
   const std::string flags =
-      "train --steps 8 --global-batch 4 --lr 1e-3 --beta1 0.9 --beta2 0.999 "
+      "train --steps 8 --global-batch 4 --seq-len 16 --lr 1e-3 --beta1 0.9 --beta2 0.999 "
       "--eps 1e-8 --weight-decay 0.1 ";
-  const Words from{"--model", folder, "--data", folder + "/tokens.npy"};
-  for (const std::string more :
-       {"", "--ranks 2 --zero-stage 3", "--ranks 4 --zero-stage 2 --overlap on",
-        "--grad-accum 2 --recompute block", "--ranks 2 --zero-stage 1 --grad-accum 2"}) {
+  const auto check = [&](const std::string& network, const std::string& more) {
+    CAPTURE(network);
     CAPTURE(more);
+    const std::string folder = std::string(FIXTURES) + "/" + network + "_parity";
+    const Json expected = Json::parse(std::ifstream(folder + "/expected.json"));
+    const Words from{"--model", folder, "--data", folder + "/tokens.npy"};
     check_trace(bench.logged(words(flags + more) + from), expected.at("trace"));
     check_trace(bench.logged(words(flags + more + " --clip-grad-norm 0.5") + from),
                 expected.at("trace_clipped"));
-  }
+  };
+  for (const std::string more :
+       {"", "--ranks 2 --zero-stage 3", "--ranks 4 --zero-stage 2 --overlap on",
+        "--grad-accum 2 --recompute block", "--ranks 2 --zero-stage 1 --grad-accum 2"})
+    check("gpt2", more);
+  for (const std::string network : {"llama", "llama_tied", "qwen2", "qwen3"})
+    for (const std::string more : {"", "--ranks 2 --zero-stage 3 --recompute selective"})
+      check(network, more);
 }
 
 TEST_CASE("random weights for a folder's network must be asked for") {

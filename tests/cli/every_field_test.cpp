@@ -43,6 +43,8 @@ const std::map<std::string, std::pair<std::string, std::string>> samples = {
     {"random_init", {"", "true"}},
     {"layers", {"3", "3"}},
     {"heads", {"8", "8"}},
+    {"kv_heads", {"2", "2"}},
+    {"head_dim", {"16", "16"}},
     {"width", {"72", "72"}},
     {"ffn_width", {"288", "288"}},
     {"vocab_size", {"259", "259"}},
@@ -123,6 +125,7 @@ const std::map<std::string, std::pair<std::string, std::string>> samples = {
 /// What a field needs beside it to be accepted.
 RunConfig companions_of(const std::string& key) {
   RunConfig config;
+  if (key == "kv_heads" || key == "head_dim") config.model.model = "qwen3-0.6b";
   if (key.starts_with("loss_scale")) config.precision.precision = optim::Precision::fp16;
   if (key == "master" || key == "offload_master")
     config.precision.precision = optim::Precision::bf16;

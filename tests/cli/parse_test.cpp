@@ -82,8 +82,9 @@ TEST_CASE("each bad word on a command line is one problem, and all are listed to
       {"--quiet=maybe", "--quiet: got 'maybe', need true or false"},
       {"--model gpt2-tniy",
        "--model: got 'gpt2-tniy', which is no folder and no preset; did you mean gpt2-tiny? "
-       "Presets "
-       "are gpt2-tiny gpt2-124m gpt2-355m gpt2-774m gpt2-1558m"},
+       "Presets are gpt2-tiny gpt2-124m gpt2-355m gpt2-774m gpt2-1558m llama3.2-1b llama3.2-3b "
+       "llama3.1-8b qwen2.5-0.5b qwen2.5-1.5b qwen2.5-3b qwen2.5-7b qwen2.5-14b qwen2.5-32b "
+       "qwen3-0.6b qwen3-1.7b qwen3-4b qwen3-8b"},
       {"--prefetch 1 --prefetch 1", "--prefetch: given twice"},
       {"--decay-all --decay-all", "--decay-all: given twice"},
       {"--loss-scale dynamic", "--loss-scale: needs --precision fp16"},
@@ -122,7 +123,7 @@ TEST_CASE("sizes a preset cannot have are refused with the other problems, once 
   CHECK(problems_of({"--heads", "5", "--lr", "-1"}) ==
         "--lr: got -1, need a number of 0 or more\n--heads: got 5, need a divisor of width 128");
   CHECK(problems_of({"--heads", "5", "--width", "72"}) ==
-        "--heads: got 5, need a divisor of --width 72");
+        "--heads: got 5, need a divisor of width 72");
   CHECK(problems_of({"--layers", "-1"}) == "--layers: got -1, need an integer from 0 to 1024");
 }
 

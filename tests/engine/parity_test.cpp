@@ -14,14 +14,19 @@ using nlohmann::json;
 
 namespace {
 
-const std::string folder = SHERD_FIXTURES "/gpt2_parity";
+const std::string networks[] = {"gpt2", "llama", "llama_tied", "qwen2", "qwen3"};
 
-json expected() { return json::parse(std::ifstream(folder + "/expected.json")); }
+std::string folder_of(const std::string& network) {
+  return SHERD_FIXTURES "/" + network + "_parity";
+}
+json expected(const std::string& network) {
+  return json::parse(std::ifstream(folder_of(network) + "/expected.json"));
+}
 
-launch::RunConfig parity_config(int world, int stage) {
+launch::RunConfig parity_config(const std::string& network, int world, int stage) {
   launch::RunConfig config;
-  config.model.model = folder;
-  config.data.data = {folder + "/tokens.npy"};
+  config.model.model = folder_of(network);
+  config.data.data = {folder_of(network) + "/tokens.npy"};
   config.data.seq_len = 16;
   config.ranks.ranks = world;
   config.ranks.threads = 1;
@@ -29,7 +34,7 @@ launch::RunConfig parity_config(int world, int stage) {
   config.batch.steps = 8;
   config.sharding.zero_stage = stage;
   config.sharding.bucket_bytes = 1;
-  const json optimizer = expected()["optimizer"];
+  const json optimizer = expected(network)["optimizer"];
   config.optimizer.lr = optimizer["lr"].get<double>();
   config.optimizer.beta1 = optimizer["beta1"].get<double>();
   config.optimizer.beta2 = optimizer["beta2"].get<double>();
@@ -41,7 +46,7 @@ launch::RunConfig parity_config(int world, int stage) {
 /// The four windows with labels of their own.
 class FixtureRows final : public data::Source {
  public:
-  explicit FixtureRows(const json& labels) : inputs_(expected()["inputs"]), labels_(labels) {}
+  FixtureRows(const json& inputs, const json& labels) : inputs_(inputs), labels_(labels) {}
   std::uint64_t samples() const override { return 4; }
   data::SampleShape shape() const override { return {16, DType::i32, 16, DType::i32}; }
   void read(std::uint64_t sample, View inputs, View labels) const override {
@@ -77,29 +82,48 @@ void check_trace(const ThreadRun& run, const json& steps) {
 }  // namespace
 
 TEST_CASE("eight steps of AdamW follow PyTorch's loss and gradient norm at any stage") {
-  const json steps = expected()["trace"]["steps"];
-  check_trace(run_of(parity_config(1, 0)), steps);
-  for (const int stage : {0, 1, 2, 3}) check_trace(run_of(parity_config(2, stage)), steps);
+  for (const std::string& network : networks) {
+    CAPTURE(network);
+    const json steps = expected(network)["trace"]["steps"];
+    check_trace(run_of(parity_config(network, 1, 0)), steps);
+    check_trace(run_of(parity_config(network, 2, 3)), steps);
+  }
+  const json steps = expected("gpt2")["trace"]["steps"];
+  for (const int stage : {0, 1, 2}) check_trace(run_of(parity_config("gpt2", 2, stage)), steps);
 }
 
 TEST_CASE("eight steps with clipping follow PyTorch's") {
-  const json want = expected()["trace_clipped"];
-  for (const int world : {1, 2}) {
-    launch::RunConfig config = parity_config(world, 3);
-    config.optimizer.clip_grad_norm = want["clip_grad_norm"].get<double>();
-    check_trace(run_of(config), want["steps"]);
+  for (const std::string& network : networks) {
+    CAPTURE(network);
+    const json want = expected(network)["trace_clipped"];
+    for (const int world : {1, 2}) {
+      launch::RunConfig config = parity_config(network, world, 3);
+      config.optimizer.clip_grad_norm = want["clip_grad_norm"].get<double>();
+      check_trace(run_of(config), want["steps"]);
+    }
+  }
+}
+
+TEST_CASE("recomputed activations follow PyTorch's loss as kept ones do") {
+  for (const std::string& network : networks) {
+    CAPTURE(network);
+    for (const plan::Recompute recompute : {plan::Recompute::selective, plan::Recompute::block}) {
+      launch::RunConfig config = parity_config(network, 2, 3);
+      config.memory.recompute = recompute;
+      check_trace(run_of(config), expected(network)["trace"]["steps"]);
+    }
   }
 }
 
 TEST_CASE("masked labels leave PyTorch's mean over the rest, on even and uneven ranks") {
-  const json want = expected()["masked"];
+  const json all = expected("gpt2"), want = all["masked"];
   for (const int world : {1, 2, 4}) {
-    launch::RunConfig config = parity_config(world, 3);
+    launch::RunConfig config = parity_config("gpt2", world, 3);
     config.batch.steps = 1;
     ThreadRun run = run_of(config);
-    run.job = [config, want](Rank) {
+    run.job = [config, all](Rank) {
       launch::Job job = launch::zoo_job(launch::resolve(config));
-      job.train = std::make_unique<FixtureRows>(want["labels"]);
+      job.train = std::make_unique<FixtureRows>(all["inputs"], all["masked"]["labels"]);
       return job;
     };
     check_trace(run, json::array({{{"loss", want["loss"]}, {"grad_norm", want["grad_norm"]}}}));

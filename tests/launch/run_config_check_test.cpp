@@ -102,11 +102,6 @@ TEST_CASE("settings that exclude each other are refused") {
       {[](RunConfig& c) { c.batch.eval_every = 5; }, "--eval-every: needs --val-data"},
       {[](RunConfig& c) { c.batch.eval_batches = 5; }, "--eval-batches: needs --val-data"},
       {[](RunConfig& c) {
-         c.model.heads = 5;
-         c.model.width = 72;
-       },
-       "--heads: got 5, need a divisor of --width 72"},
-      {[](RunConfig& c) {
          c.model.context = 32;
          c.data.seq_len = 33;
        },

@@ -1,5 +1,6 @@
 #pragma once
 // A Hugging Face folder made for one test and removed after it.
+#include <bit>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -37,19 +38,23 @@ class ModelFolder {
 struct FileTensor {
   std::string name;
   std::vector<std::uint64_t> shape;
-  std::vector<float> values;  // as F32
+  std::vector<float> values;
+  bool bf16 = false;  // else F32
 };
 
-/// A safetensors file of fp32 tensors. Source: github.com/huggingface/safetensors, "Format".
+/// A safetensors file. Source: github.com/huggingface/safetensors, "Format".
 [[nodiscard]] inline std::string safetensors(const std::vector<FileTensor>& tensors) {
   nlohmann::json header = nlohmann::json::object();
   std::string data;
   for (const FileTensor& tensor : tensors) {
     const std::size_t first = data.size();
-    data.append(reinterpret_cast<const char*>(tensor.values.data()),
-                tensor.values.size() * sizeof(float));
-    header[tensor.name] = {
-        {"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {first, data.size()}}};
+    for (const float value : tensor.values) {
+      const auto bits = std::bit_cast<std::uint32_t>(value) >> (tensor.bf16 ? 16 : 0);
+      data.append(reinterpret_cast<const char*>(&bits), tensor.bf16 ? 2 : 4);
+    }
+    header[tensor.name] = {{"dtype", tensor.bf16 ? "BF16" : "F32"},
+                           {"shape", tensor.shape},
+                           {"data_offsets", {first, data.size()}}};
   }
   const std::string text = header.dump();
   const std::uint64_t length = text.size();

@@ -17,6 +17,7 @@ struct Rotary {
   double factor = 1;                                 // linear, llama3: positions are divided by it
   double low_freq_factor = 1, high_freq_factor = 4;  // llama3: where that begins and is complete
   double original_context = 8192;                    // llama3: positions of the pre-training
+  bool operator==(const Rotary&) const = default;
 };
 inline constexpr std::int64_t largest_rotary_head = 256;  // elements, an even number
 

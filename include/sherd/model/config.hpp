@@ -11,6 +11,8 @@ struct ModelConfig {
   bool random_init = false;         // a folder's weights may be absent
   std::int64_t layers = 0;
   std::int64_t heads = 0;
+  std::int64_t kv_heads = 0;
+  std::int64_t head_dim = 0;
   std::int64_t width = 0;
   std::int64_t ffn_width = 0;
   std::int64_t vocab_size = 0;

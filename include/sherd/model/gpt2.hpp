@@ -24,15 +24,8 @@ struct Gpt2Config {
 ///
 /// **Shapes** weights are [in, out], so y = x·W + b needs no transpose and a Hugging Face Conv1D
 /// tensor is read as it lies; tables are [rows, width].
-/// **Memory** evaluation of the loss and `logits` need the head's forward scratch, training its
-/// backward scratch.
 /// **Errors** UsageError for numbers that are no network; `declare` throws for a sequence longer
 /// than the context.
 [[nodiscard]] Model gpt2(const Gpt2Config& config);
-
-/// Rows of logits alive at once: a function of the vocabulary and the kind of device alone, because
-/// it changes bits.
-[[nodiscard]] std::int64_t head_chunk_rows(std::int64_t vocab_size,
-                                           DeviceKind kind = DeviceKind::cpu);
 
 }  // namespace sherd::model

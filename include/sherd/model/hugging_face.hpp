@@ -1,29 +1,34 @@
 #pragma once
-// GPT-2 in a folder as Hugging Face lays it out. Folders come from strangers: everything is
+// Networks in a folder as Hugging Face lays it out. Folders come from strangers: everything is
 // checked.
 #include <memory>
 #include <string>
 
 #include "sherd/model/config.hpp"
-#include "sherd/model/gpt2.hpp"
+#include "sherd/model/presets.hpp"
 #include "sherd/model/weights.hpp"
 
 namespace sherd::model {
 
-/// Reads `folder`/config.json. Dropout probabilities in it are ignored: `--dropout` decides.
+/// Reads `folder`/config.json of model type gpt2, llama, qwen2 or qwen3, as current and older
+/// versions of transformers spell it. Dropout probabilities in it are ignored: `--dropout` decides.
 ///
 /// **Errors** DataError listing every key that is missing, malformed, out of range, or asks for
 /// something sherd does not compute; another architecture is refused by its name.
-[[nodiscard]] Gpt2Config read_gpt2_config(const std::string& folder);
+[[nodiscard]] Architecture read_config(const std::string& folder);
 
-/// The name in the folder's files, without "transformer.": "layer0.mlp.fc_bias" is
-/// "h.0.mlp.c_fc.bias".
-[[nodiscard]] std::string hugging_face_name(const std::string& param);
+/// The text of a config.json that every version of transformers understands.
+///
+/// **Shapes** `stored` is the type of the folder's tensors: fp32, bf16 or fp16.
+[[nodiscard]] std::string write_config(const Architecture& architecture, DType stored);
 
 /// The first parameters of `spec` as `config` asks: random for a preset, the folder's for a folder.
-/// With `random_init`, tensors the folder lacks, or holds in another shape, are random.
+/// With `random_init`, parameters whose tensors the folder lacks, or holds in another shape, are
+/// random.
 ///
-/// **Errors** DataError listing every tensor that is missing or has another shape.
+/// **Memory** where tensors lie transposed, 8 MiB or 1/8 of the largest such parameter.
+/// **Errors** DataError listing every tensor that is missing, has another shape, or belongs to a
+/// layer that has no use for it.
 [[nodiscard]] std::unique_ptr<Weights> open_weights(const ModelConfig& config,
                                                     const ModelSpec& spec);
 

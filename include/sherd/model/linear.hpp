@@ -15,7 +15,7 @@ struct LinearShape {
 struct LinearArgs {
   View x;       // [rows, in]
   View weight;  // [in, out]
-  View bias;    // [1, out]
+  View bias;    // [1, out], or absent
   View out;     // [rows, out]
   View scratch;
   View before_gelu{};  // [rows, out]: keeps x·W + b, and out is its GELU; or absent
@@ -24,8 +24,8 @@ void linear(const LinearArgs& args, StreamRef stream);
 
 struct LinearBackwardArgs {
   View x, weight, d_out;
-  View d_in;  // [rows, in]; absent: not wanted
-  Grad d_weight, d_bias;
+  View d_in;              // [rows, in]; absent: not wanted
+  Grad d_weight, d_bias;  // d_bias absent: there is none
   View scratch;
   View gelu_of{};  // [rows, in]: x was GELU of this, and d_in is its gradient; or absent
 };

@@ -3,31 +3,37 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "sherd/model/config.hpp"
 #include "sherd/model/gpt2.hpp"
+#include "sherd/model/llama.hpp"
 
 namespace sherd::model {
 
+/// A network of the zoo, by its numbers.
+using Architecture = std::variant<Gpt2Config, LlamaConfig>;
+
 struct Preset {
   std::string_view name;
-  Gpt2Config config;
+  Architecture architecture;
 };
 [[nodiscard]] std::span<const Preset> presets();
 
 /// Is `config.model` a folder rather than a preset?
 [[nodiscard]] bool names_folder(const ModelConfig& config);
 
-/// The preset or folder with the overrides applied. An overridden width takes the ffn_width along
-/// where that was four times the width.
+/// The preset or folder with the overrides applied. What followed from other numbers follows the
+/// overridden ones: a GPT-2's ffn_width was four times the width, a llama's heads made up the width
+/// or were as many as its kv_heads.
 ///
 /// **Errors** ConfigError listing every problem, an unknown name with the nearest preset; DataError
 /// for a folder whose config.json is bad.
-[[nodiscard]] Gpt2Config resolve(const ModelConfig& config);
+[[nodiscard]] Architecture resolve(const ModelConfig& config);
 
 /// What is wrong with the numbers, one sentence each: "heads: got 5, need a divisor of width 128".
-[[nodiscard]] std::vector<std::string> problems_of(const Gpt2Config& config);
+[[nodiscard]] std::vector<std::string> problems_of(const Architecture& architecture);
 
 /// What the rest of a run needs to know.
 struct Network {
@@ -36,6 +42,7 @@ struct Network {
   std::int64_t context = 0;
   std::string description;  // canonical JSON: all that changes a bit, but not the weights
 };
+[[nodiscard]] Network build(const Architecture& architecture);
 [[nodiscard]] Network build(const ModelConfig& config);
 
 }  // namespace sherd::model

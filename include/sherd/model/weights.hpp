@@ -7,7 +7,7 @@
 
 namespace sherd::model {
 
-/// **Memory** pieces of at most 1 MiB.
+/// **Memory** pieces of at most 1 MiB, and what `open_weights` says.
 /// **Errors** DataError when content cannot be read.
 class Weights {
  public:

@@ -1,9 +1,13 @@
+#include "sherd/model/language_head.hpp"
+
 #include <doctest/doctest.h>
 
 #include "sherd/kernels/cross_entropy.hpp"
 #include "sherd/model/gpt2.hpp"
+#include "sherd/model/llama.hpp"
 #include "support/block_check.hpp"
 #include "support/gpt2_reference.hpp"
+#include "support/llama_reference.hpp"
 
 using namespace sherd;
 using namespace sherd::test;
@@ -13,6 +17,19 @@ namespace {
 constexpr std::size_t head = 3;
 
 Model tiny(std::int64_t context = 7) { return model::gpt2({1, 3, 12, 20, 37, context}); }
+
+Model llama(bool tied) {
+  return model::llama({.layers = 1,
+                       .heads = 3,
+                       .kv_heads = 3,
+                       .head_dim = 4,
+                       .width = 12,
+                       .ffn_width = 20,
+                       .vocab_size = 37,
+                       .context = 7,
+                       .eps = 1e-5f,
+                       .tied = tied});
+}
 
 Gpt2Shape shape_of(Shape rows) {
   return {static_cast<std::size_t>(rows.rows), static_cast<std::size_t>(rows.cols), 3, 12, 20, 37};
@@ -55,6 +72,40 @@ TEST_CASE("the head's loss, count and gradients are those of the fp64 reference"
     CAPTURE(worst.tensor);
     CHECK(worst.error < tolerance);
   }
+}
+
+TEST_CASE("a head with an RMS norm has the reference's loss and gradients, tied or not") {
+  for (const bool tied : {false, true}) {
+    for (const DType compute : {DType::f32, DType::bf16}) {
+      Model model = llama(tied);
+      Rig rig(model, head, {.compute = compute});
+      mask_every_third(rig);
+      const auto want = [&](double factor) {
+        return [&rig, factor](const Tensors& t) {
+          return factor * token_losses(rms_head_logits(t, 1e-5), rig.labels.values());
+        };
+      };
+      const double loss = want(1)(tensors(rig));
+      CHECK(std::abs(rig.loss(true, 8, 10).loss.value() - loss) <
+            (compute == DType::f32 ? 2e-5 : 3e-2) * loss);
+      const Worst worst = check_gradients(rig, want(0.8));
+      CAPTURE(worst.tensor);
+      CHECK(worst.error < (compute == DType::f32 ? 2e-5 : 3e-2));
+      rig.out = Buffer({3, 37}, DType::f32);
+      rig.logits();
+      Tensors t = tensors(rig);
+      t[0].resize(3 * 12);
+      CHECK(error(rig.out.values(), rms_head_logits(t, 1e-5)) < 2e-2);
+    }
+  }
+}
+
+TEST_CASE("a table of the head's own is a parameter of the head") {
+  const model::ModelSpec tied = model::declare(llama(true), {}, {2, 5});
+  const model::ModelSpec own = model::declare(llama(false), {}, {2, 5});
+  CHECK(own.params.size() == tied.params.size() + 1);
+  CHECK(own.params.back().name == "head.lm_head");
+  CHECK(own.params.back().shape == Shape{37, 12});
 }
 
 TEST_CASE("evaluation gives the same loss and needs no gradient") {

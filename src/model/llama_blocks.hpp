@@ -1,0 +1,43 @@
+#pragma once
+// The parts of the llama family before its head; `llama` puts them together.
+#include "sherd/model/llama.hpp"
+
+namespace sherd::model {
+
+/// out = table[token].
+class LlamaEmbed final : public Block {
+ public:
+  explicit LlamaEmbed(const LlamaConfig& config) : config_(config) {}
+  void declare(Declare& d) const override;
+  void forward(const Forward& f) override;
+  void backward(const Backward& b) override;
+
+ private:
+  LlamaConfig config_;
+};
+
+/// out = in + proj(attention(turned(qkv(norm(in))))).
+class LlamaAttention final : public Block {
+ public:
+  explicit LlamaAttention(const LlamaConfig& config) : config_(config) {}
+  void declare(Declare& d) const override;
+  void forward(const Forward& f) override;
+  void backward(const Backward& b) override;
+
+ private:
+  LlamaConfig config_;
+};
+
+/// out = in + down(silu(gate(norm(in))) · up(norm(in))).
+class LlamaMlp final : public Block {
+ public:
+  explicit LlamaMlp(const LlamaConfig& config) : config_(config) {}
+  void declare(Declare& d) const override;
+  void forward(const Forward& f) override;
+  void backward(const Backward& b) override;
+
+ private:
+  LlamaConfig config_;
+};
+
+}  // namespace sherd::model

@@ -1,0 +1,49 @@
+#pragma once
+// What each architecture of the zoo answers, as overloads on its config.
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sherd/model/config.hpp"
+#include "sherd/model/presets.hpp"
+
+namespace sherd::model {
+
+using Problems = std::vector<std::string>;
+
+/// What `given` asks for and the architecture cannot be goes to `problems`.
+void override_with(Gpt2Config& c, const ModelConfig& given, Problems& problems);
+void override_with(LlamaConfig& c, const ModelConfig& given, Problems& problems);
+
+/// Numbers out of range, each on its own.
+void check_ranges(const Gpt2Config& c, Problems& problems);
+void check_ranges(const LlamaConfig& c, Problems& problems);
+
+/// Numbers that do not go together.
+void check_relations(const Gpt2Config& c, Problems& problems);
+void check_relations(const LlamaConfig& c, Problems& problems);
+
+/// All that changes a bit, but not the weights.
+[[nodiscard]] nlohmann::json describe(const Gpt2Config& c);
+[[nodiscard]] nlohmann::json describe(const LlamaConfig& c);
+
+[[nodiscard]] inline Model network_of(const Gpt2Config& c) { return gpt2(c); }
+[[nodiscard]] inline Model network_of(const LlamaConfig& c) { return llama(c); }
+
+inline void override_number(std::int64_t given, std::int64_t& field) {
+  if (given != 0) field = given;
+}
+/// `value` must be from 1 to `most`.
+inline void check_size(std::string_view name, std::int64_t value, std::int64_t most,
+                       Problems& problems) {
+  if (value >= 1 && value <= most) return;
+  problems.push_back(std::string(name) + ": got " + std::to_string(value) + ", need 1 to " +
+                     std::to_string(most));
+}
+inline void check_eps(float eps, Problems& problems) {
+  if (!(eps > 0 && eps < 1))
+    problems.push_back("eps: got " + std::to_string(eps) + ", need more than 0 and less than 1");
+}
+
+}  // namespace sherd::model
