@@ -136,22 +136,23 @@ std::vector<std::int32_t> Generate::prompt_of(const GenerateSource& source) cons
           "tokenizer?",
           token, vocab, source.codec.tokenizer() ? source.codec.tokenizer()->name() : "bytes"));
   }
-  if (std::ssize(prompt) >= context)
-    throw ConfigError({fmt::format("--prompt: got {} tokens, need fewer than the context of {}",
+  if (std::ssize(prompt) > context)
+    throw ConfigError({fmt::format("--prompt: got {} tokens, need at most the context of {}",
                                    prompt.size(), context)});
   return prompt;
 }
 
 Generate::Text Generate::text_of(GenerateSource& source, std::vector<std::int32_t> prompt) const {
   const model::Network& network = source.network;
-  const std::int64_t room = std::min(max_tokens_, network.context - std::ssize(prompt));
+  // Nobody asks what follows the last token, so it needs no position.
+  const std::int64_t room = std::min(max_tokens_, network.context - std::ssize(prompt) + 1);
   const engine::GeneratorConfig config{
       .compute = dtype_ == "fp32"   ? DType::f32
                  : dtype_ == "bf16" ? DType::bf16
                                     : DType::f16,
       .threads = threads_ > 0 ? static_cast<int>(threads_) : launch::usable_cores(),
       .vocab_size = network.vocab_size,
-      .capacity = std::ssize(prompt) + room - 1};  // nobody asks what follows the last one
+      .capacity = std::ssize(prompt) + room - 1};
   Text text;
   text.prompt = std::move(prompt);
   text.memory = engine::Generator::plan(network.model, config);
