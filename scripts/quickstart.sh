@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds sherd and trains a tiny GPT-2 at ZeRO stage 3 on two ranks for about a minute.
+# Builds sherd, trains a tiny GPT-2 at ZeRO stage 3 on two ranks for about a minute, goes on from its
+# checkpoint on one rank, and lets it write.
 # An argument, a text file or a folder of them, replaces the licence texts every machine has.
 # shellcheck source=scripts/steps.sh
 source "$(dirname "${BASH_SOURCE[0]}")/steps.sh"
@@ -33,7 +34,7 @@ if ((${#files[@]} == 0)); then
 fi
 work=$root/build/quickstart
 mkdir -p "$work"
-rm -rf "$work/train"
+rm -rf "$work/train" "$work/saves"
 mkdir -p "$work/train"
 if ((${#files[@]} > 1)); then
   # The last one with a few sequences in it; links keep the command line short.
@@ -62,7 +63,17 @@ fi
 
 trap 'exit 130' INT  # Ctrl-C is no failure to report
 printf 'sherd: training on %d file(s) of %s, held out: %s\n' "$(find "$work/train" -mindepth 1 | wc -l)" "$text" "$held_out" >&2
-"$root/build/release/sherd" train --model gpt2-tiny --zero-stage 3 --ranks 2 \
-  --data "$work/train" --val-data "$held_out" \
-  --micro-batch 8 --steps 600 --lr 2e-3 --schedule cosine --warmup-steps 50 --clip-grad-norm 1 \
-  --eval-every 100 --bucket-bytes 512KiB --log "$work/log.jsonl"
+sherd=$root/build/release/sherd
+flags=(--model gpt2-tiny --zero-stage 3 --data "$work/train" --val-data "$held_out" --global-batch 16
+  --micro-batch 8 --lr 2e-3 --schedule cosine --warmup-steps 50 --clip-grad-norm 1 --eval-every 100
+  --bucket-bytes 512KiB --log "$work/log.jsonl" --save "$work/saves" --keep 1)
+"$sherd" train "${flags[@]}" --ranks 2 --steps 600
+
+# The checkpoint knows no ranks: half as many go on with the same batches.
+printf 'sherd: going on from the checkpoint on one rank\n' >&2
+"$sherd" train "${flags[@]}" --ranks 1 --steps 650 --resume latest
+
+prompt='This program is '
+printf 'sherd: a sample that begins with "%s"\n' "$prompt" >&2
+printf '%s' "$prompt"
+"$sherd" generate --checkpoint "$work/saves" --prompt "$prompt" --max-tokens 110 --temperature 0.7 --top-p 0.9

@@ -243,6 +243,7 @@ std::vector<Row> step(const BenchOptions& options, const Children& children, con
   const RunShape half{
       .model = model, .precision = optim::Precision::bf16, .threads = threads, .grad_accum = 4};
   std::ranges::move(offloaded(half, options, children, say), std::back_inserter(rows));
+  rows.push_back(generate(options, say));
   say("gpt2-tiny from the start of a process to its first step");
   rows.push_back(start_up({.threads = threads}, options, children));
   return rows;

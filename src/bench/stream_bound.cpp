@@ -1,4 +1,5 @@
 // Copy and read-modify-write at the speed of memory.
+#include <atomic>
 #include <cstring>
 
 #include "sherd/base/errors.hpp"
@@ -29,6 +30,23 @@ void sweep_three(float* const* arrays, std::size_t count, float one, float zero)
   }
 }
 
+std::uint64_t read_part(const std::byte* from, std::size_t size) {
+  const hn::ScalableTag<std::uint64_t> d;
+  const std::size_t lanes = hn::Lanes(d), count = size / sizeof(std::uint64_t);
+  const auto* words = reinterpret_cast<const std::uint64_t*>(from);
+  auto a = hn::Zero(d), b = a, c = a, e = a;
+  std::size_t i = 0;
+  for (; i + 4 * lanes <= count; i += 4 * lanes) {
+    a = hn::Xor(a, hn::LoadU(d, words + i));
+    b = hn::Xor(b, hn::LoadU(d, words + i + lanes));
+    c = hn::Xor(c, hn::LoadU(d, words + i + 2 * lanes));
+    e = hn::Xor(e, hn::LoadU(d, words + i + 3 * lanes));
+  }
+  std::uint64_t rest = hn::GetLane(hn::SumOfLanes(d, hn::Xor(hn::Xor(a, b), hn::Xor(c, e))));
+  for (; i < count; ++i) rest ^= words[i];
+  return rest;
+}
+
 }  // namespace sherd::bench::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -37,6 +55,7 @@ namespace sherd::bench {
 namespace {
 
 HWY_EXPORT(sweep_three);
+HWY_EXPORT(read_part);
 
 struct Part {
   std::size_t first, count;
@@ -57,6 +76,17 @@ void copy_bytes(std::span<const std::byte> from, std::span<std::byte> to, Stream
     const Part part = part_of(from.size(), index, threads);
     if (part.count > 0) std::memcpy(to.data() + part.first, from.data() + part.first, part.count);
   });
+}
+
+std::uint64_t read_bytes(std::span<const std::byte> from, StreamRef stream) {
+  const int threads = stream.workers().threads();
+  std::atomic<std::uint64_t> all{0};
+  stream.workers().run(threads, [&](std::int64_t index, int) {
+    const Part part = part_of(from.size(), index, threads);
+    if (part.count > 0)
+      all ^= HWY_DYNAMIC_DISPATCH(read_part)(from.data() + part.first, part.count);
+  });
+  return all;
 }
 
 void touch_three(View a, View b, View c, StreamRef stream) {

@@ -4,6 +4,7 @@
 #include "cli/bench_memory.hpp"
 #include "cli/checkpoint.hpp"
 #include "cli/data_tokenize.hpp"
+#include "cli/generate.hpp"
 #include "cli/resolved.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/suggest.hpp"
@@ -31,6 +32,7 @@ struct CommandLine {
   CLI::App* train = app.add_subcommand("train", "Train a network.");
   CLI::App* plan = app.add_subcommand("plan", "Say what a run needs, without running it.");
   CLI::App* bench = app.add_subcommand("bench", "Measure against the machine's own bounds.");
+  Generate generate{app};
   CheckpointCommand checkpoint{app};
   CLI::App* data = app.add_subcommand("data", "Make data ready for training.");
   DataTokenize tokenize{*data};
@@ -79,6 +81,7 @@ struct CommandLine {
           resolved(train_config, dry ? launch::Purpose::plan : launch::Purpose::train));
     }
     if (plan->parsed()) return cli::plan(resolved(plan_config, launch::Purpose::plan), plan_output);
+    if (generate.parsed()) return generate.run();
     if (checkpoint.parsed()) return checkpoint.run();
     if (memory->parsed()) return bench_memory(bench_output, drawn_config);
     if (bench->parsed()) {
@@ -88,7 +91,9 @@ struct CommandLine {
     }
     if (tokenize.parsed()) return tokenize.run();
     if (data->parsed()) throw ConfigError({"data: need a command: tokenize (sherd data --help)"});
-    throw ConfigError({"need a command: train, plan, checkpoint, data or bench (sherd --help says more)"});
+    throw ConfigError(
+        {"need a command: train, plan, generate, checkpoint, bench or data (sherd --help says "
+         "more)"});
   }
 };
 

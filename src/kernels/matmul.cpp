@@ -6,6 +6,7 @@
 #include "kernels/cpu/elementwise.hpp"
 #include "kernels/cpu/gemm.hpp"
 #include "kernels/cpu/matmul.hpp"
+#include "kernels/cpu/matrix_vector.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/poison.hpp"
 #include "sherd/kernels/device_scratch.hpp"
@@ -79,7 +80,9 @@ Bytes matmul_scratch(std::int64_t m, std::int64_t n, std::int64_t k, DType opera
       cpu::panel_sizes(largest, panels ? cpu::Operands::through_panels : cpu::Operands::in_place,
                        out)
           .total();
-  return static_cast<Bytes>(floats * target.threads) * sizeof(float);
+  const bool halves = cpu::is_half(operands) || cpu::is_half(out);
+  const std::int64_t row = cpu::matrix_vector_floats(n, k, halves);  // where m turns out to be 1
+  return static_cast<Bytes>(std::max(floats * target.threads, row)) * sizeof(float);
 }
 
 void matmul(const MatmulArgs& args, StreamRef stream) {

@@ -2,6 +2,7 @@
 
 #include "model/carver.hpp"
 #include "model/gpt2_blocks.hpp"
+#include "model/key_value_cache.hpp"
 #include "model/rebuild.hpp"
 #include "model/substream.hpp"
 #include "sherd/kernels/attention.hpp"
@@ -57,17 +58,32 @@ void Gpt2Attention::declare(Declare& d) const {
   d.scratch(std::max(products, kernels::attention_scratch(shape, target)), backward.used());
 }
 
-void Gpt2Attention::forward(const Forward& f) {
+template <class Attend>
+void Gpt2Attention::branch(const Forward& f, Attend attend) const {
   const auto& [p, s] = std::pair(f.params, f.saves);
   kernels::layer_norm({f.in, p[ln_gamma], p[ln_beta], s[ln], s[mean], s[rstd], config_.eps},
                       f.stream);
   linear({s[ln], p[qkv_weight], p[qkv_bias], s[qkv], f.scratch}, f.stream);
-  kernels::attention(
-      {attention_shape(config_, f.batch.inputs.shape), s[qkv], s[attended], s[lse], f.scratch},
-      f.stream);
+  attend(attention_shape(config_, f.batch.inputs.shape));
   linear({s[attended], p[proj_weight], p[proj_bias], f.out, f.scratch}, f.stream);
   const float drop = f.training ? config_.dropout : 0;
   kernels::dropout({f.out, f.in, f.out, drop, substream(f.rng, 1)}, f.stream);
+}
+
+void Gpt2Attention::forward(const Forward& f) {
+  branch(f, [&](const kernels::AttentionShape& shape) {
+    kernels::attention({shape, f.saves[qkv], f.saves[attended], f.saves[lse], f.scratch}, f.stream);
+  });
+}
+
+std::optional<ExtendNeeds> Gpt2Attention::extend_needs(const ExtendShape& shape) const {
+  return cached_needs(attention_shape(config_, shape.rows), shape);
+}
+
+void Gpt2Attention::extend(const Extend& e) {
+  branch(e.rows, [&](const kernels::AttentionShape& shape) {
+    attend_cached(e, shape, e.rows.saves[qkv], e.rows.saves[attended]);
+  });
 }
 
 void Gpt2Attention::backward(const Backward& b) {

@@ -12,6 +12,11 @@ class Gpt2Embed final : public Block {
   void declare(Declare& d) const override;
   void forward(const Forward& f) override;
   void backward(const Backward& b) override;
+  [[nodiscard]] std::optional<ExtendNeeds> extend_needs(
+      const ExtendShape& /*shape*/) const override {
+    return ExtendNeeds{};
+  }
+  void extend(const Extend& e) override;
 
  private:
   Gpt2Config config_;
@@ -24,8 +29,13 @@ class Gpt2Attention final : public Block {
   void declare(Declare& d) const override;
   void forward(const Forward& f) override;
   void backward(const Backward& b) override;
+  [[nodiscard]] std::optional<ExtendNeeds> extend_needs(const ExtendShape& shape) const override;
+  void extend(const Extend& e) override;
 
  private:
+  template <class Attend>
+  void branch(const Forward& f, Attend attend) const;
+
   Gpt2Config config_;
 };
 
@@ -36,6 +46,10 @@ class Gpt2Mlp final : public Block {
   void declare(Declare& d) const override;
   void forward(const Forward& f) override;
   void backward(const Backward& b) override;
+  [[nodiscard]] std::optional<ExtendNeeds> extend_needs(
+      const ExtendShape& /*shape*/) const override {
+    return ExtendNeeds{};
+  }
 
  private:
   Gpt2Config config_;

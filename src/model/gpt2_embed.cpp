@@ -34,6 +34,12 @@ void Gpt2Embed::forward(const Forward& f) {
     kernels::dropout({f.out, {}, f.out, config_.dropout, substream(f.rng, 1)}, f.stream);
 }
 
+void Gpt2Embed::extend(const Extend& e) {
+  const Forward& f = e.rows;
+  const View positions = f.params[wpe].rows(e.first_position, f.batch.inputs.shape.cols);
+  kernels::embedding({f.batch.inputs, f.params[wte], positions, f.out}, f.stream);
+}
+
 void Gpt2Embed::backward(const Backward& b) {
   Carver scratch(b.scratch);
   View d_sum = b.d_out;

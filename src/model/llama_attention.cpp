@@ -2,6 +2,7 @@
 
 #include "model/carver.hpp"
 #include "model/init.hpp"
+#include "model/key_value_cache.hpp"
 #include "model/llama_blocks.hpp"
 #include "model/rebuild.hpp"
 #include "sherd/kernels/attention.hpp"
@@ -40,6 +41,7 @@ Bytes rebuild_bytes(const LlamaConfig& c, const kernels::AttentionShape& shape,
 
 struct Turn {
   View in, out, head_rstd, scratch;
+  std::int64_t first_position = 0;
 };
 void turn(const LlamaConfig& c, Shape rows, std::span<const View> params, const Turn& t,
           StreamRef stream) {
@@ -52,7 +54,8 @@ void turn(const LlamaConfig& c, Shape rows, std::span<const View> params, const 
                    .rstd = t.head_rstd,
                    .eps = c.eps,
                    .rotary = c.rotary,
-                   .scratch = t.scratch},
+                   .scratch = t.scratch,
+                   .first_position = t.first_position},
                   stream);
 }
 
@@ -99,19 +102,41 @@ void LlamaAttention::declare(Declare& d) const {
             backward.used());
 }
 
-void LlamaAttention::forward(const Forward& f) {
+template <class Attend>
+void LlamaAttention::branch(const Forward& f, Attend attend) const {
   const auto& [p, s] = std::pair(f.params, f.saves);
-  const Shape rows = f.batch.inputs.shape;
-  const bool norm = config_.kind == LlamaKind::qwen3;
   const View bias = config_.kind == LlamaKind::qwen2 ? p[qkv_bias] : View{};
-  const View from = norm ? s[turned] : s[qkv];
   kernels::rms_norm({f.in, p[norm_gain], s[normed], s[rstd], config_.eps}, f.stream);
   linear({s[normed], p[qkv_weight], bias, s[qkv], f.scratch}, f.stream);
-  turn(config_, rows, p, {s[qkv], from, norm ? s[head_rstd] : View{}, f.scratch}, f.stream);
-  kernels::attention({attention_shape(config_, rows), from, s[attended], s[lse], f.scratch},
-                     f.stream);
+  attend(attention_shape(config_, f.batch.inputs.shape));
   linear({s[attended], p[proj_weight], {}, f.out, f.scratch}, f.stream);
   kernels::add(f.in, f.out, f.out, f.stream);
+}
+
+void LlamaAttention::forward(const Forward& f) {
+  const std::span<const View> s = f.saves;
+  const bool norm = config_.kind == LlamaKind::qwen3;
+  const View from = norm ? s[turned] : s[qkv];
+  branch(f, [&](const kernels::AttentionShape& shape) {
+    turn(config_, f.batch.inputs.shape, f.params,
+         {s[qkv], from, norm ? s[head_rstd] : View{}, f.scratch}, f.stream);
+    kernels::attention({shape, from, s[attended], s[lse], f.scratch}, f.stream);
+  });
+}
+
+std::optional<ExtendNeeds> LlamaAttention::extend_needs(const ExtendShape& shape) const {
+  return cached_needs(attention_shape(config_, shape.rows), shape);
+}
+
+void LlamaAttention::extend(const Extend& e) {
+  const Forward& f = e.rows;
+  const std::span<const View> s = f.saves;
+  const View rstds = config_.kind == LlamaKind::qwen3 ? s[head_rstd] : View{};
+  branch(f, [&](const kernels::AttentionShape& shape) {
+    turn(config_, f.batch.inputs.shape, f.params,
+         {s[qkv], s[qkv], rstds, f.scratch, e.first_position}, f.stream);
+    attend_cached(e, shape, s[qkv], s[attended]);
+  });
 }
 
 void LlamaAttention::backward(const Backward& b) {

@@ -11,6 +11,10 @@ class LlamaEmbed final : public Block {
   void declare(Declare& d) const override;
   void forward(const Forward& f) override;
   void backward(const Backward& b) override;
+  [[nodiscard]] std::optional<ExtendNeeds> extend_needs(
+      const ExtendShape& /*shape*/) const override {
+    return ExtendNeeds{};
+  }
 
  private:
   LlamaConfig config_;
@@ -23,8 +27,13 @@ class LlamaAttention final : public Block {
   void declare(Declare& d) const override;
   void forward(const Forward& f) override;
   void backward(const Backward& b) override;
+  [[nodiscard]] std::optional<ExtendNeeds> extend_needs(const ExtendShape& shape) const override;
+  void extend(const Extend& e) override;
 
  private:
+  template <class Attend>
+  void branch(const Forward& f, Attend attend) const;
+
   LlamaConfig config_;
 };
 
@@ -35,6 +44,10 @@ class LlamaMlp final : public Block {
   void declare(Declare& d) const override;
   void forward(const Forward& f) override;
   void backward(const Backward& b) override;
+  [[nodiscard]] std::optional<ExtendNeeds> extend_needs(
+      const ExtendShape& /*shape*/) const override {
+    return ExtendNeeds{};
+  }
 
  private:
   LlamaConfig config_;

@@ -13,6 +13,11 @@ namespace sherd::bench {
 /// to = from, a contiguous part for each thread; moves 2 · from.size() bytes.
 void copy_bytes(std::span<const std::byte> from, std::span<std::byte> to, StreamRef stream);
 
+/// Reads every byte, a contiguous part for each thread; what it returns depends on all of them.
+///
+/// **Shapes** whole 64-byte lines.
+std::uint64_t read_bytes(std::span<const std::byte> from, StreamRef stream);
+
 /// a = a · 1 + 0, likewise b and c, in one sweep as an optimizer makes it; values stay, the bytes
 /// move: 24 per element.
 ///

@@ -20,6 +20,12 @@ using Say = std::function<void(std::string_view)>;
 [[nodiscard]] std::vector<Row> step(const BenchOptions& options, const Children& children,
                                     const Say& say);
 
+/// One token behind sixteen, in fp32 from keys and values so far, against reading the weights
+/// that take part once; quick: GPT-2 tiny, whose weights stay in a cache.
+///
+/// `wrong` counts logits that differ from those of the whole sequence at once by more than 1e-3.
+[[nodiscard]] Row generate(const BenchOptions& options, const Say& say);
+
 /// Bytes a rank holds by stage, world and precision: planned, by the closed form and, where `ranks`
 /// really ran, measured. The rate is of planning, the bound what the plan keeps between steps.
 ///

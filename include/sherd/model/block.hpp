@@ -3,6 +3,7 @@
 // communicates or waits, and cannot learn the rank, world, stage, tier or micro-step.
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -93,12 +94,34 @@ struct LossCall {
   kernels::LossSum* sums;       // += per chunk
 };
 
+/// Rows that continue their sequences, in generation: those before them are what `cache` keeps.
+struct Extend {
+  const Forward& rows;              // of the new rows alone; what it saves nobody reads
+  View cache;                       // this block's own, kept between calls
+  std::int64_t first_position = 0;  // of the first new row of every sequence
+  std::int64_t capacity = 0;        // positions the cache has room for
+};
+struct ExtendShape {
+  Target target;
+  Shape rows;  // [sequences, new rows of each]
+  std::int64_t capacity = 0;
+};
+struct ExtendNeeds {
+  Bytes cache = 0;    // of all sequences
+  Bytes scratch = 0;  // where forward's is less
+};
+
 class Block {
  public:
   virtual ~Block() = default;
   virtual void declare(Declare& d) const = 0;  // pure
   virtual void forward(const Forward& f) = 0;
   virtual void backward(const Backward& b) = 0;
+  /// Nothing: the block cannot generate. Pure.
+  [[nodiscard]] virtual std::optional<ExtendNeeds> extend_needs(const ExtendShape& shape) const;
+  /// As forward of whole sequences gives the new rows; by default forward of these rows, which is
+  /// that where no row depends on another or on its position.
+  virtual void extend(const Extend& e);
 };
 
 class Head {

@@ -1,6 +1,7 @@
 #include "kernels/cpu/matmul.hpp"
 
 #include "kernels/cpu/gemm.hpp"
+#include "kernels/cpu/matrix_vector.hpp"
 #include "kernels/cpu/panel.hpp"
 #include "sherd/base/units.hpp"
 
@@ -139,6 +140,7 @@ PanelSizes panel_sizes(const Tiling& largest, Operands operands, DType out) {
 }
 
 void matmul(const MatmulArgs& args, StreamRef stream) {
+  if (is_matrix_vector(args)) return matrix_vector(args, stream.workers());
   const std::int64_t m = args.out.shape.rows, n = args.out.shape.cols;
   const std::int64_t k = args.a.numel() / m;
   const bool a_panel = a_in_panels(args), b_panel = b_in_panels(args);
