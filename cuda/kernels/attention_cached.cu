@@ -165,7 +165,8 @@ struct Append {
 };
 __global__ void __launch_bounds__(256)
     append_kernel(Append keys, Append values, unsigned each_row, std::int64_t cols) {
-  const Append& args = blockIdx.y == 0 ? keys : values;
+  Append args = keys;
+  if (blockIdx.y != 0) args = values;
   const auto [row, at, count] = place_in_row(each_row, cols);
   if (count <= 0) return;
   const std::int64_t place =

@@ -74,7 +74,7 @@ __device__ inline void store_sums(const GainSums& own, const TurningRows& at, fl
 
 /// A block takes rows blockIdx.x, blockIdx.x + parts, …; its groups of threads take heads in turn.
 /// Bytes an element: d_out + in + d_in.
-__global__ void __launch_bounds__(turn_threads) norm_back_kernel(NormBack args) {
+__global__ void __launch_bounds__(turn_threads, 2) norm_back_kernel(NormBack args) {
   const TurningRows& at = args.at;
   const unsigned groups = turn_threads / at.group, group = threadIdx.x / at.group;
   const int begin = static_cast<int>(threadIdx.x % at.group) * pack, left = at.pairs - begin;
@@ -102,7 +102,13 @@ __global__ void __launch_bounds__(turn_threads) norm_back_kernel(NormBack args) 
       } else {
         add_sums(x, rstd, slope, sums.k);
       }
-      norm_back(x, head < at.heads ? q_gain : k_gain, rstd, at, slope);
+      HeadPairs gain;  // element by element: registers have no address
+#pragma unroll
+      for (int i = 0; i < pack; ++i) {
+        gain.first[i] = head < at.heads ? q_gain.first[i] : k_gain.first[i];
+        gain.second[i] = head < at.heads ? q_gain.second[i] : k_gain.second[i];
+      }
+      norm_back(x, gain, rstd, at, slope);
       if (count > 0) slope.store(args.d_in.row(row), from, at.pairs, count);
     }
   }

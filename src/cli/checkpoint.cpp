@@ -11,7 +11,9 @@
 #include "sherd/base/errors.hpp"
 #include "sherd/base/log.hpp"
 #include "sherd/checkpoint/checkpoint.hpp"
+#include "sherd/checkpoint/folder.hpp"
 #include "sherd/checkpoint/store.hpp"
+#include "sherd/cli/event_log.hpp"
 
 namespace sherd::cli {
 namespace {
@@ -100,15 +102,30 @@ CheckpointCommand::CheckpointCommand(CLI::App& app)
     : group_(app.add_subcommand("checkpoint", "Look at checkpoints, and check them.")),
       inspect_(group_->add_subcommand("inspect", "Say what is in a checkpoint.")),
       verify_(group_->add_subcommand("verify", "Read and check every byte of a checkpoint.")),
-      diff_(group_->add_subcommand("diff", "Say how the weights of two checkpoints differ.")) {
+      diff_(group_->add_subcommand("diff", "Say how the weights of two checkpoints differ.")),
+      export_(group_->add_subcommand("export", "Write the weights as a Hugging Face folder.")),
+      import_(group_->add_subcommand("import", "Make a first checkpoint of such a folder.")) {
   group_->require_subcommand(1);
-  for (CLI::App* one : {inspect_, verify_, diff_}) {
-    one->add_option("folder", folder_, "a checkpoint, or a folder of them: then its newest")
+  for (CLI::App* one : {inspect_, verify_, diff_, export_, import_}) {
+    one->add_option("folder", folder_,
+                    one == import_ ? "config.json and *.safetensors"
+                                   : "a checkpoint, or a folder of them: then its newest")
         ->required()
         ->type_name("DIR");
     one->add_flag("--json", json_, "machine-readable, on stdout");
   }
   diff_->add_option("other", other_, "what it is compared with")->required()->type_name("DIR");
+  export_->add_option("--out", out_, "a new folder")->required()->type_name("FOLDER");
+  export_->add_option("--dtype", dtype_, "of the tensors")
+      ->check(CLI::IsMember({"fp32", "bf16", "fp16"}))
+      ->type_name("fp32|bf16|fp16")
+      ->capture_default_str();
+  export_->add_option("--file-size", file_size_, "a file is closed before it grows larger")
+      ->type_name("SIZE")
+      ->capture_default_str();
+  import_->add_option("--out", out_, "a new folder of checkpoints: for --save and --resume latest")
+      ->required()
+      ->type_name("DIR");
   group_->footer("\nExample: sherd checkpoint verify runs/a");
 }
 
@@ -117,6 +134,8 @@ bool CheckpointCommand::parsed() const { return group_->parsed(); }
 int CheckpointCommand::run() {
   if (inspect_->parsed()) return inspect();
   if (verify_->parsed()) return verify();
+  if (export_->parsed()) return export_weights();
+  if (import_->parsed()) return import_weights();
   return diff();
 }
 
@@ -167,6 +186,34 @@ int CheckpointCommand::verify() const {
   }
   for (const std::string& problem : problems) log::error(problem);
   return problems.empty() ? 0 : 4;
+}
+
+int CheckpointCommand::export_weights() const {
+  const std::optional<Bytes> size = parse_bytes(file_size_);
+  if (!size || *size == 0)
+    throw ConfigError({"--file-size: got '" + file_size_ + "', need a size such as 5GB"});
+  const Checkpoint from = opened(folder_);
+  checkpoint::ExportOptions options{DType::f32, *size};
+  if (dtype_ == "bf16") options.type = DType::bf16;
+  if (dtype_ == "fp16") options.type = DType::f16;
+  checkpoint::export_folder(from, out_, options);
+  if (json_)
+    std::cout << Json{{"from", from.folder()}, {"out", out_}, {"dtype", dtype_}}.dump()
+              << std::endl;
+  else
+    std::cout << fmt::format("{}: {} parameters of step {} in {}\n", out_, parameters_of(from),
+                             from.manifest().progress.step, dtype_);
+  return 0;
+}
+
+int CheckpointCommand::import_weights() const {
+  const std::string made =
+      checkpoint::import_folder(io::storage(), folder_, out_, std::string(version()));
+  if (json_)
+    std::cout << Json{{"from", folder_}, {"path", made}}.dump() << std::endl;
+  else
+    std::cout << fmt::format("{}: train it with --save {} --resume latest\n", made, out_);
+  return 0;
 }
 
 int CheckpointCommand::diff() const {

@@ -1,5 +1,6 @@
 #pragma once
-// `sherd checkpoint`: what is in one, whether it is intact, and how two differ.
+// `sherd checkpoint`: what is in one, whether it is intact, how two differ, and weights as folders
+// of Hugging Face.
 #include <string>
 
 namespace CLI {
@@ -24,9 +25,11 @@ class CheckpointCommand {
   int inspect() const;
   int verify() const;
   int diff() const;
+  int export_weights() const;
+  int import_weights() const;
 
-  CLI::App *group_, *inspect_, *verify_, *diff_;
-  std::string folder_, other_;
+  CLI::App *group_, *inspect_, *verify_, *diff_, *export_, *import_;
+  std::string folder_, other_, out_, dtype_ = "fp32", file_size_ = "5GB";
   bool json_ = false;
 };
 

@@ -189,7 +189,7 @@ void load_moments(const Residence& in, const checkpoint::Checkpoint& from) {
   for (std::size_t b = 0; b < setup.layout.buckets().size(); ++b) {
     for (const State moment : {State::moment1, State::moment2}) {
       const std::optional<StateBuffer> buffer = plan::state_buffer(setup, moment, b);
-      if (!buffer) continue;
+      if (!buffer || from.manifest().progress.applied == 0) continue;  // zero, as they start
       const StatePlace place(in, *buffer);
       for (const plan::Tile& tile : plan::tiles_of(setup, b, setup.held(b))) {
         const HeldTile held(place, tile.range, HeldTile::Fill::zero);

@@ -96,7 +96,7 @@ std::vector<std::string> changes(const checkpoint::Checkpoint& from, const Origi
   if (was.model != now.model)
     throw DataError(
         fmt::format("{}: is of another model: {}, not {}", from.folder(), was.model, now.model));
-  if (was.data != now.data)
+  if (!was.data.empty() && was.data != now.data)  // an imported one has seen none
     throw DataError(from.folder() + ": was trained on other data (--data, --seq-len, --tokenizer)");
   std::vector<std::string> all;
   for (const auto& [key, value] : now.settings) {

@@ -206,17 +206,17 @@ TEST_CASE("RMS norm agrees with the CPU for rows of any length, both ways") {
 TEST_CASE("cached attention agrees with the CPU, and appends the CPU's bits") {
   test::Streams on;
   for (const AttentionShape& shape :
-       {AttentionShape{1, 1, 1, 1}, AttentionShape{2, 3, 6, 20, 2}, AttentionShape{3, 1, 14, 64, 2},
-        AttentionShape{1, 2, 2, 256}, AttentionShape{1, 5, 3, 8, 1}}) {
+       {AttentionShape{1, 1, 1, 1}, AttentionShape{2, 3, 6, 20, 2}, AttentionShape{1, 1, 6, 64, 2},
+        AttentionShape{1, 2, 2, 256}, AttentionShape{1, 4, 3, 8, 1}}) {
     for (const DType type : floats) {
       CAPTURE(shape.head_dim);
-      const std::int64_t capacity = 530;
+      const std::int64_t capacity = 140;  // three chunks
       const DType cached = shape.length == 3 ? DType::f32 : type;
       const Shape cache{shape.sequences * capacity, shape.kv_width()};
       Tensor qkv({shape.rows(), shape.qkv_width()}, type, 1), keys(cache, cached, 2);
       Tensor values(cache, cached, 3), out({shape.rows(), shape.width()}, type, 4);
       Tensor cpu_keys(keys), cpu_values(values), want(out);
-      for (const std::int64_t positions : {shape.length, std::int64_t{258}, capacity}) {
+      for (const std::int64_t positions : {std::int64_t{66}, capacity}) {
         Scratch scratch(kernels::attention_cached_scratch(shape, capacity, {}));
         const kernels::KeyValueCache device{capacity, keys.view(), values.view()},
             cpu{capacity, cpu_keys.view(), cpu_values.view()};

@@ -1,0 +1,96 @@
+#include "sherd/io/new_folder.hpp"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "sherd/base/errors.hpp"
+
+namespace sherd::io {
+namespace {
+
+std::string without_slashes(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+std::string parent_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == path.npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
+// Another process that makes the same folder has another name for it.
+std::string hidden_beside(const std::string& place) {
+  const std::string name = place.substr(place.rfind('/') + 1);
+  return parent_of(place) + "/." + name + "." + std::to_string(::getpid()) + ".partial";
+}
+
+}  // namespace
+
+NewFolder::NewFolder(Storage& storage, std::string place)
+    : storage_(storage), place_(without_slashes(std::move(place))), path_(hidden_beside(place_)) {
+  const int there = storage.open_folder(place_);
+  if (there >= 0) (void)storage.close(there);
+  if (there != -ENOENT)
+    throw ConfigError({"--out: " + place_ + " is there already; give a new folder"});
+  if (const int made = storage.make_folder(path_); made < 0)
+    throw ConfigError({"--out: cannot make " + place_ + " (" + std::strerror(-made) + ")"});
+}
+
+NewFolder::~NewFolder() {
+  if (published_) return;
+  for (const std::string& name : names_) (void)storage_.remove(path_ + "/" + name);
+  (void)storage_.remove(path_);
+}
+
+Stored NewFolder::create(const std::string& name) {
+  names_.push_back(name);
+  return create_stored(storage_, path_ + "/" + name, Cache::through);
+}
+
+void NewFolder::write(const std::string& name, std::string_view text) {
+  Stored file = create(name);
+  file.write(0, std::as_bytes(std::span(text.data(), text.size())));
+  file.sync();
+  file.close();
+}
+
+void NewFolder::publish() {
+  open_stored_folder(storage_, path_).sync();
+  if (const int answer = storage_.rename(path_, place_); answer < 0)
+    throw_stored(place_, "rename", answer);
+  published_ = true;
+  open_stored_folder(storage_, parent_of(place_)).sync();
+}
+
+std::uint64_t NewTensor::numel() const {
+  std::uint64_t count = 1;
+  for (const std::uint64_t size : shape) count *= size;
+  return count;
+}
+
+std::string safetensors_head(std::span<const NewTensor> tensors) {
+  nlohmann::json header;
+  header["__metadata__"] = {{"format", "pt"}};
+  Bytes end = 0;
+  for (const NewTensor& tensor : tensors) {
+    const char* type = tensor.type == DType::f32    ? "F32"
+                       : tensor.type == DType::bf16 ? "BF16"
+                                                    : "F16";
+    const Bytes first = end;
+    end += bytes_of(tensor.type, tensor.numel());
+    header[tensor.name] = {
+        {"dtype", type}, {"shape", tensor.shape}, {"data_offsets", {first, end}}};
+  }
+  std::string text = header.dump();
+  text.append(round_up(text.size(), 8) - text.size(), ' ');
+  const std::uint64_t size = text.size();
+  std::string head(sizeof size, '\0');
+  std::memcpy(head.data(), &size, sizeof size);
+  return head + text;
+}
+
+}  // namespace sherd::io
