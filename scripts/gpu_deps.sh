@@ -28,7 +28,7 @@ header() {
   [[ -e $system/$1 ]] || fail "there is no $system/$1; run scripts/install_dependencies.sh first"
   cp -rL "$system/$1" "$folder/include/"
 }
-for name in CLI doctest fmt spdlog nlohmann hwy oneapi xxhash.h xxh3.h isa-l \
+for name in CLI doctest fmt spdlog nlohmann hwy oneapi xxhash.h xxh3.h utf8proc.h isa-l \
   liburing liburing.h; do header "$name"; done
 for path in "$system"/dnnl*; do header "$(basename "$path")"; done
 rm -rf "$folder"/include/hwy/tests
@@ -63,7 +63,7 @@ locate() {
 }
 # The last two are found by that name: cmake/FindISAL.cmake, cmake/FindLiburing.cmake.
 for name in dnnl hwy spdlog fmt isal uring; do library "$(locate "lib$name.so")"; done
-cp -L "$(locate libxxhash.a)" "$folder/lib/"
+cp -L "$(locate libxxhash.a)" "$(locate libutf8proc.a)" "$folder/lib/"
 
 # Relocatable package files: Debian's own hold absolute paths, and oneDNN's asks for OpenCL headers.
 soname_of() { basename "$(find "$folder/lib" -maxdepth 1 -name "lib$1.so.*" | head -n 1)"; }

@@ -9,6 +9,7 @@ packages=(
   libhwy-dev          # portable SIMD
   libspdlog-dev libfmt-dev libcli11-dev nlohmann-json3-dev libxxhash-dev
   libisal-dev         # CRC32C
+  libutf8proc-dev     # Unicode normal forms of text
   liburing-dev        # direct file transfers
   doctest-dev
 )

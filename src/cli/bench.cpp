@@ -6,6 +6,7 @@
 #include <iostream>
 #include <thread>
 
+#include "cli/bench_data.hpp"
 #include "cli/bench_device.hpp"
 #include "cli/bench_io.hpp"
 #include "cli/bench_memory.hpp"
@@ -114,6 +115,9 @@ int bench(Bench what, const BenchOutput& output) {
   if (what == Bench::optim) {
     rows = devices ? device_optim(devices->open(), options) : sherd::bench::optim(options);
     drawing = draw(rows, "sherd bench optim: part of memory bandwidth");
+  } else if (what == Bench::data) {
+    rows = data_rows(output, options);
+    drawing = draw(rows, "sherd bench data: part of what is possible with all words known");
   } else if (what == Bench::io) {
     rows = io_rows(output, options);
     drawing = draw(rows, "sherd bench io: part of the disk's own direct rate");

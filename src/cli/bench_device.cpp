@@ -50,9 +50,12 @@ std::optional<BenchDevices> bench_devices(Bench what, const std::string& device)
   if (!problem.empty()) throw ConfigError({problem});
   const launch::DeviceChoice choice = *launch::parse_device(device);
   if (choice.kind == DeviceKind::cpu) return std::nullopt;
-  if (what == Bench::memory || what == Bench::io) {
+  if (what == Bench::memory || what == Bench::io || what == Bench::data) {
     if (!choice.kind) return std::nullopt;
-    throw ConfigError({std::string("--device: bench ") + (what == Bench::io ? "io" : "memory") +
+    throw ConfigError({std::string("--device: bench ") +
+                       (what == Bench::io     ? "io"
+                        : what == Bench::data ? "data"
+                                              : "memory") +
                        " has no rows of a device; step, optim and comm have"});
   }
   if (found.count == 0) {

@@ -3,6 +3,7 @@
 
 #include "cli/bench_memory.hpp"
 #include "cli/checkpoint.hpp"
+#include "cli/data_tokenize.hpp"
 #include "cli/resolved.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/suggest.hpp"
@@ -13,11 +14,11 @@
 namespace sherd::cli {
 namespace {
 
-const std::vector<std::string> bench_names = {"memory", "step", "comm", "optim", "io"};
+const std::vector<std::string> bench_names = {"memory", "step", "comm", "optim", "io", "data"};
 
 std::string bench_problem(const std::string& name) {
   if (std::find(bench_names.begin(), bench_names.end(), name) != bench_names.end()) return {};
-  return "got '" + name + "', need one of memory, step, comm, optim, io" +
+  return "got '" + name + "', need one of memory, step, comm, optim, io, data" +
          did_you_mean(name, bench_names);
 }
 
@@ -31,6 +32,8 @@ struct CommandLine {
   CLI::App* plan = app.add_subcommand("plan", "Say what a run needs, without running it.");
   CLI::App* bench = app.add_subcommand("bench", "Measure against the machine's own bounds.");
   CheckpointCommand checkpoint{app};
+  CLI::App* data = app.add_subcommand("data", "Make data ready for training.");
+  DataTokenize tokenize{*data};
   CLI::App* memory = nullptr;  // of bench: it takes the flags of a run too
 
   CommandLine() {
@@ -47,7 +50,7 @@ struct CommandLine {
                    "rank configurations, the fastest that fits first");
     plan->add_flag("--change-numerics", plan_output.change_numerics,
                    "with --search: other micro-batches too, which change the result's bits");
-    bench->add_option("what", bench_name, "memory, step, comm, optim or io")
+    bench->add_option("what", bench_name, "memory, step, comm, optim, io or data")
         ->required()
         ->check(CLI::Validator(bench_problem, ""));
     bench->add_flag("--quick", bench_output.quick, "seconds instead of minutes");
@@ -61,6 +64,10 @@ struct CommandLine {
         ->type_name("FOLDER");
     bench->add_flag("--offload-dir-any", bench_output.offload_dir_any,
                     "let it be memory or a network's file system");
+    bench->add_option("--tokenizer", bench_output.tokenizer, "for data: a tokenizer.json")
+        ->type_name("FILE");
+    bench->add_option("--text", bench_output.text, "for data: the text to encode")
+        ->type_name("FILE");
     bench->footer("\nExample: sherd bench step --device cuda --quick");
     memory = add_bench_memory(*bench, bench_output, drawn_config);
   }
@@ -79,7 +86,10 @@ struct CommandLine {
       const auto found = std::find(bench_names.begin(), bench_names.end(), bench_name);
       return cli::bench(static_cast<Bench>(found - bench_names.begin()), bench_output);
     }
-    throw ConfigError({"need a command: train, plan, checkpoint or bench (sherd --help says more)"});
+    if (tokenize.parsed()) return tokenize.run();
+    if (data->parsed()) throw ConfigError({"data: need a command: tokenize (sherd data --help)"});
+    throw ConfigError(
+        {"need a command: train, plan, checkpoint, bench or data (sherd --help says more)"});
   }
 };
 

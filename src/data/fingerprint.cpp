@@ -25,10 +25,10 @@ Fingerprint::~Fingerprint() = default;
 std::uint64_t Fingerprint::value() const { return XXH64_digest(state_->hash); }
 
 void Fingerprint::add(std::uint64_t number) {
-  add_bytes(std::as_bytes(std::span<const std::uint64_t>(&number, 1)));
+  add(std::as_bytes(std::span<const std::uint64_t>(&number, 1)));
 }
 
-void Fingerprint::add_bytes(std::span<const std::byte> bytes) {
+void Fingerprint::add(std::span<const std::byte> bytes) {
   XXH64_update(state_->hash, bytes.data(), bytes.size());
 }
 
@@ -37,7 +37,7 @@ void Fingerprint::add_range(const io::File& file, Bytes first, Bytes size) {
   while (size > 0) {
     const Bytes now = std::min<Bytes>(size, block.size());
     file.pread_exact(first, std::span(block).first(now));
-    add_bytes(std::span(block).first(now));
+    add(std::span(block).first(now));
     first += now;
     size -= now;
   }

@@ -21,10 +21,10 @@ class Fingerprint {
 
   void add(std::uint64_t number);
   void add(const io::File& file);
+  void add(std::span<const std::byte> bytes);
   [[nodiscard]] std::uint64_t value() const;
 
  private:
-  void add_bytes(std::span<const std::byte> bytes);
   void add_range(const io::File& file, Bytes first, Bytes size);
 
   struct State;

@@ -101,11 +101,13 @@ std::string shown(DType type, const std::byte* raw) {
 TokenFormat format_of(const std::string& path) {
   if (path.ends_with(".bin")) return TokenFormat::llmc;
   if (path.ends_with(".npy")) return TokenFormat::npy;
+  if (path.ends_with(".jsonl")) return TokenFormat::lines;
   return TokenFormat::text;
 }
 
 const char* name_of(TokenFormat format) {
-  constexpr std::array names = {"text", "llm.c tokens (.bin)", "numpy tokens (.npy)"};
+  constexpr std::array names = {"text", "llm.c tokens (.bin)", "numpy tokens (.npy)",
+                                "JSON lines (.jsonl)"};
   return names[static_cast<std::size_t>(format)];
 }
 
@@ -123,6 +125,16 @@ TokenArray TokenArray::open(const std::string& path, TokenFormat format) {
   return result;
 }
 
+TokenArray TokenArray::held(const std::string& path, DType type, std::vector<std::byte> bytes) {
+  expects(size_of(type) > 0, "token_array: got a type whose elements have no size of their own");
+  TokenArray result;
+  result.path_ = path;
+  result.type_ = type;
+  result.count_ = bytes.size() / size_of(type);
+  result.held_ = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
+  return result;
+}
+
 std::shared_ptr<const io::File> TokenArray::file() const {
   if (kept_) return kept_;
   auto file = std::make_shared<const io::File>(path_);
@@ -133,28 +145,42 @@ std::shared_ptr<const io::File> TokenArray::file() const {
   return file;
 }
 
-void TokenArray::keep_open() { kept_ = file(); }
+void TokenArray::keep_open() {
+  if (!held_) kept_ = file();
+}
 
 void TokenArray::read(std::uint64_t first, std::span<std::int32_t> into, const Range& range) const {
   expects(first <= count_ && into.size() <= count_ - first,
           "token_array: got elements past the end");
-  const std::shared_ptr<const io::File> file = this->file();
-  std::array<std::byte, 16 * kib> raw;
-  const std::size_t width = size_of(type_);
+  const std::shared_ptr<const io::File> file = held_ ? nullptr : this->file();
+  std::array<std::byte, 16 * kib> block;
+  const std::size_t width = std::max<std::size_t>(size_of(type_), 1);  // no array is of q8
   while (!into.empty()) {
-    const std::size_t now = std::min(into.size(), raw.size() / width);
-    const Bytes at = offset_ + first * width;
-    file->pread_exact(at, std::span(raw).first(now * width));
-    const std::size_t good = decode(type_, raw.data(), into.first(now), range);
-    if (good < now) {
-      file->refuse(at + good * width, "has " + shown(type_, raw.data() + good * width) +
-                                          ", need less than the vocabulary size " +
-                                          std::to_string(range.limit) +
-                                          (range.exception ? " or -100," : ","));
-    }
+    const std::size_t now = std::min(into.size(), block.size() / width);
+    const std::byte* raw = held_ ? held_->data() + first * width : block.data();
+    if (file) file->pread_exact(offset_ + first * width, std::span(block).first(now * width));
+    const std::size_t good = decode(type_, raw, into.first(now), range);
+    if (good < now) refuse(first + good, raw + good * width, range);
     first += now;
     into = into.subspan(now);
   }
+}
+
+void TokenArray::refuse(std::uint64_t index, const std::byte* element, const Range& range) const {
+  throw DataError(path_ + ": has " + shown(type_, element) +
+                  ", need less than the vocabulary size " + std::to_string(range.limit) +
+                  (range.exception ? " or -100," : ",") +
+                  (held_ ? " as token " + std::to_string(index)
+                         : " at byte " + std::to_string(offset_ + index * size_of(type_))));
+}
+
+void TokenArray::add_to(Fingerprint& fingerprint) const {
+  fingerprint.add(static_cast<std::uint64_t>(type_));
+  fingerprint.add(count_);
+  if (held_)
+    fingerprint.add(std::span<const std::byte>(*held_));
+  else
+    fingerprint.add(*file());
 }
 
 }  // namespace sherd::data

@@ -66,13 +66,19 @@ void add_data(Fields& f, data::DataConfig& c) {
   constexpr auto in = Concern::data;
   f.push_back({in,
                "data",
-               "text files, folders of them, .bin (llm.c) or .npy token files",
+               "text, .jsonl, .bin (llm.c), .npy, folders of them, or of sherd data tokenize",
                &c.data,
                {},
                {},
                "PATH"});
   f.push_back({in, "val_data", "the same, held out for evaluation", &c.val_data, {}, {}, "PATH"});
-  f.push_back({in, "tokenizer", "how text becomes tokens: bytes", &c.tokenizer, {}, {}, "bytes"});
+  f.push_back({in,
+               "tokenizer",
+               "how text becomes tokens: its bytes, or as a tokenizer.json says",
+               &c.tokenizer,
+               {},
+               {},
+               "bytes|FILE"});
   f.push_back(
       {in, "seq_len", "tokens a sample; 0: the model's context", &c.seq_len, up_to(dimension)});
 }

@@ -54,8 +54,7 @@ void check_model(const model::ModelConfig& c, const data::DataConfig& d, Problem
   if (c.context > 0 && d.seq_len > c.context)
     problems.push_back("--seq-len: got " + std::to_string(d.seq_len) + ", need at most --context " +
                        std::to_string(c.context));
-  if (d.tokenizer != "bytes")
-    problems.push_back("--tokenizer: got '" + d.tokenizer + "', need bytes");
+  if (d.tokenizer.empty()) problems.push_back("--tokenizer: got nothing, need bytes or a file");
 }
 
 void check_batch(const RunConfig& c, Purpose purpose, Problems& problems) {

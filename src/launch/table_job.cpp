@@ -20,6 +20,8 @@ std::unique_ptr<data::Source> open(const char* flag, const std::vector<std::stri
 Job table_job(const Validated& run, TableOptions options) {
   if (run->data.seq_len > 0)
     throw ConfigError({"--seq-len: the rows of a table have no length; leave it out"});
+  if (run->data.tokenizer != "bytes")
+    throw ConfigError({"--tokenizer: a table has no text; leave it out"});
   Job job;
   job.description = std::move(options.description);
   job.train = open("--data", run->data.data, options.labels);

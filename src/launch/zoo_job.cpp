@@ -19,7 +19,9 @@ Job zoo_job(const Validated& run) {
   job.model = std::move(network.model);
   job.description = std::move(network.description);
   job.sample = {job.length, DType::i32, job.length, DType::i32};
-  const data::TokenOptions options{job.length, network.vocab_size};
+  data::TokenOptions options{job.length, network.vocab_size};
+  const bool reads = !run->data.data.empty() || !run->data.val_data.empty();
+  if (reads && run->data.tokenizer != "bytes") options.tokenizer.emplace(run->data.tokenizer);
   const auto open = [&](const std::vector<std::string>& paths) {
     std::unique_ptr<data::TokenSource> source = data::open_tokens(paths, options);
     return source;

@@ -106,7 +106,8 @@ TEST_CASE("settings that exclude each other are refused") {
          c.data.seq_len = 33;
        },
        "--seq-len: got 33, need at most --context 32"},
-      {[](RunConfig& c) { c.data.tokenizer = "bpe"; }, "--tokenizer: got 'bpe', need bytes"},
+      {[](RunConfig& c) { c.data.tokenizer = ""; },
+       "--tokenizer: got nothing, need bytes or a file"},
       {[](RunConfig& c) {
          c.sharding.reduce_order = ReduceOrder::canonical;
          c.sharding.reduce_every = ReduceEvery::step;

@@ -20,7 +20,7 @@ struct PlanOutput {
 /// `sherd plan`; `--world` is the config's `ranks`, and there may be neither steps nor data.
 int plan(const launch::Validated& run, const PlanOutput& output);
 
-enum class Bench : std::uint8_t { memory, step, comm, optim, io };
+enum class Bench : std::uint8_t { memory, step, comm, optim, io, data };
 /// What `sherd bench memory` draws beside its rows; empty for none.
 struct MemoryPictures {
   std::string largest;         // SVG: the largest model by limits
@@ -34,6 +34,7 @@ struct BenchOutput {
   std::string device = "cpu";  // as of a run
   std::string offload_dir;     // for io; empty: a folder of our own where there is a disk
   bool offload_dir_any = false;
+  std::string tokenizer, text;  // for data: files
   MemoryPictures memory{};
 };
 int bench(Bench what, const BenchOutput& output);

@@ -7,9 +7,9 @@
 namespace sherd::data {
 
 struct DataConfig {
-  std::vector<std::string> data;      // text files, folders of them, .bin (llm.c), .npy
+  std::vector<std::string> data;      // text, .jsonl, .bin (llm.c), .npy, folders
   std::vector<std::string> val_data;  // the same, held out
-  std::string tokenizer = "bytes";    // how text becomes tokens
+  std::string tokenizer = "bytes";    // or a tokenizer.json, or its folder
   std::int64_t seq_len = 0;           // tokens a sample; 0: the model's context
 };
 
