@@ -1,5 +1,6 @@
 #pragma once
 // Changes of JSON that leave it JSON: they reach what bytes changed at random seldom do.
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -107,9 +108,20 @@ inline void change_tree(Tree& tree, Random& random) {
   }
 }
 
+/// Trees are walked and written by recursion.
+inline bool is_deep(const std::string& text) {
+  int depth = 0, deepest = 0;
+  for (const char c : text) {
+    depth += c == '[' || c == '{' ? 1 : c == ']' || c == '}' ? -1 : 0;
+    deepest = std::max(deepest, depth);
+  }
+  return deepest > 64;
+}
+
 /// Of text that is JSON mostly the tree is changed, else bytes.
 inline std::string changed_json(std::string text, Random& random, const ChangeBytes& change) {
-  Tree tree = random.one_in(4) ? Tree(Tree::value_t::discarded) : Tree::parse(text, nullptr, false);
+  Tree tree = random.one_in(4) || is_deep(text) ? Tree(Tree::value_t::discarded)
+                                                : Tree::parse(text, nullptr, false);
   if (tree.is_discarded()) {
     change(text);
     return text;
