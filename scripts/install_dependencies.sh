@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the build needs and is missing (Debian 12, Ubuntu 24.04). --ci adds the linters.
+# Installs what the build needs and is missing (Debian 12, Ubuntu 24.04). --ci adds linters and libFuzzer.
 set -Eeuo pipefail
 
 packages=(
@@ -15,7 +15,7 @@ packages=(
 )
 case "${1:-}" in
   '') ;;
-  --ci) packages+=(clang-format-14 clang-tidy shellcheck) ;;
+  --ci) packages+=(clang-14 libclang-rt-14-dev clang-format-14 clang-tidy shellcheck) ;;
   *)
     echo "install_dependencies.sh: got '$1', need nothing or --ci" >&2
     exit 2

@@ -88,8 +88,12 @@ std::string position(std::string_view text, std::size_t byte) {
 
 /// The object in `text`; repeated keys and malformed text become problems.
 json parse(std::string_view text, const std::string& prefix, Problems& problems) {
+  constexpr int deepest = 8;  // showing a value goes down into it
   std::set<std::string> seen;
+  bool too_deep = false;
   const auto note_key = [&](int depth, json::parse_event_t event, json& parsed) {
+    too_deep = too_deep || depth > deepest;
+    if (too_deep) return false;
     if (depth != 1 || event != json::parse_event_t::key) return true;
     const auto& key = parsed.get_ref<const std::string&>();
     if (!seen.insert(key).second)
@@ -98,7 +102,11 @@ json parse(std::string_view text, const std::string& prefix, Problems& problems)
   };
   try {
     json all = json::parse(text, note_key);
-    if (all.is_object()) return all;
+    if (all.is_object() && !too_deep) return all;
+    if (too_deep) {
+      problems.push_back({"", prefix + "nested deeper than " + std::to_string(deepest)});
+      return json::object();
+    }
     problems.push_back({"", prefix + "need one JSON object, got " + all.type_name()});
   } catch (const json::parse_error& error) {
     problems.push_back({"", prefix + "malformed JSON at " + position(text, error.byte)});

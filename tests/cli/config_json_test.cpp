@@ -71,6 +71,14 @@ TEST_CASE("malformed JSON is placed by line and column") {
   CHECK(problems_of(std::string(100000, '[')).starts_with("run.json: malformed JSON at line 1"));
 }
 
+TEST_CASE("JSON nested deeper than any value is a problem and takes no stack") {
+  const std::string many(500000, '[');
+  CHECK(problems_of("{\"lr\": [[[[[[1]]]]]]}").starts_with("run.json: \"lr\": got [[[[[[1]]]]]]"));
+  CHECK(problems_of("{\"lr\": " + many + std::string(many.size(), ']') + "}") ==
+        "run.json: nested deeper than 8\n");
+  CHECK(problems_of("{\"lr\": " + many).starts_with("run.json: malformed JSON at line 1, column"));
+}
+
 TEST_CASE("a key given twice is a problem") {
   CHECK(problems_of(R"({"lr": 1, "steps": 2, "lr": 3})") == "run.json: \"lr\": given twice\n");
 }
