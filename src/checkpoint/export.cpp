@@ -6,6 +6,7 @@
 #include "sherd/base/errors.hpp"
 #include "sherd/checkpoint/folder.hpp"
 #include "sherd/io/new_folder.hpp"
+#include "sherd/model/description.hpp"
 #include "sherd/model/hugging_face.hpp"
 #include "sherd/model/tensor_map.hpp"
 #include "sherd/shard/layout.hpp"
@@ -152,7 +153,8 @@ void export_folder(const Checkpoint& from, const std::string& folder,
                    const ExportOptions& options) {
   expects(options.type == DType::f32 || options.type == DType::bf16 || options.type == DType::f16,
           "export_folder: got another type, need fp32, bf16 or fp16");
-  const model::Architecture network = model::read_description(from.manifest().model, from.folder());
+  const model::Architecture network =
+      model::parse_description(from.folder(), from.manifest().model);
   io::NewFolder made(io::storage(), folder);
   made.write("config.json", model::write_config(network, options.type));
   const auto files = split(model::tensor_map(network), options);

@@ -17,6 +17,7 @@ namespace sherd::checkpoint {
 namespace {
 
 constexpr auto slice = std::chrono::milliseconds(20);  // how soon an abort is seen
+constexpr auto longest_silence = std::chrono::minutes(30);
 constexpr Bytes most_at_once = 4 * mib;
 constexpr char unfinished[] = ": the run ended before it was written";
 
@@ -75,7 +76,15 @@ void FileWriter::await_room(Bytes end, const AbortWord& abort) {
     // What failed lets go of the ring first.
     return done_ == 2 || end <= std::min(checked_, written_) + ring_.size();
   };
-  while (!news_.wait_for(lock, slice, there)) abort.poll();
+  auto late = std::chrono::steady_clock::now() + longest_silence;
+  Bytes seen = written_;
+  while (!news_.wait_for(lock, slice, there)) {
+    abort.poll();
+    const auto now = std::chrono::steady_clock::now();
+    if (written_ != seen) late = now + longest_silence;
+    seen = written_;
+    if (now > late) throw DeviceError(folder_ + ": nothing was written for half an hour");
+  }
 }
 
 void FileWriter::filled(Bytes end) {
@@ -199,6 +208,7 @@ void FileWriter::write_loop() {
       end = std::min({whole, at + most_at_once, at + ring_.size() - at % ring_.size()});
     }
     file.write(at, ring_.subspan(at % ring_.size(), end - at));
+    if (std::atomic<std::uint64_t>* const counter = counter_) counter->fetch_add(end - at);
     at = end;
     const std::scoped_lock lock(mutex_);
     written_ = at;

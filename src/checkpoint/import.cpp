@@ -76,7 +76,12 @@ std::string import_folder(io::Storage& storage, const std::string& folder, const
   FileWriter writer(storage, ring.bytes(), image);
   const std::string draft = store.draft(0, 1);
   writer.start(draft, {});
-  fill(writer, image, ring.bytes(), spec, *weights);
+  try {
+    fill(writer, image, ring.bytes(), spec, *weights);
+  } catch (const DataError&) {
+    store.discard(draft);
+    throw;
+  }
   while (writer.progress() == FileWriter::Progress::writing)
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   Manifest manifest;

@@ -138,7 +138,15 @@ std::string Store::publish(const std::string& draft, Manifest manifest, Bytes& b
   const std::string replaced = appear(draft, folder);
   bytes = text.size();
   for (const FileEntry& file : manifest.contents.files) bytes += file.size;
-  io::open_stored_folder(storage_, root_).sync();
+  try {
+    io::open_stored_folder(storage_, root_).sync();
+  } catch (const DataError&) {
+    // A crash may yet show what was replaced: it stays whole, out of the caller's reach.
+    if (!replaced.empty())
+      (void)storage_.rename(
+          replaced, fmt::format("{}/{}{}", root_, doomed, folder_name(manifest.progress.step)));
+    throw;
+  }
   if (!replaced.empty()) discard(replaced);
   return folder;
 }

@@ -58,6 +58,7 @@ std::string formats_of(const Tensor& tensor) {
 
 Json summary(const Checkpoint& c) {
   const checkpoint::Manifest& m = c.manifest();
+  const Json network = Json::parse(m.model, nullptr, false);  // or words, of somebody's own
   return {{"path", c.folder()},
           {"step", m.progress.step},
           {"applied", m.progress.applied},
@@ -69,7 +70,7 @@ Json summary(const Checkpoint& c) {
           {"library", m.library},
           {"numerics_key", m.numerics_key},
           {"data", m.data},
-          {"model", Json::parse(m.model, nullptr, false)},
+          {"model", network.is_discarded() ? Json(m.model) : network},
           {"settings", m.settings}};
 }
 
@@ -88,7 +89,7 @@ Difference difference_of(const Checkpoint& a, const Checkpoint& b, const Tensor&
     a.read_weights(left, done, x);
     b.read_weights(right, done, y);
     for (std::size_t i = 0; i < x.size(); ++i) {
-      if (x[i] == y[i]) continue;
+      if (std::bit_cast<std::uint32_t>(x[i]) == std::bit_cast<std::uint32_t>(y[i])) continue;
       ++found.elements;
       found.largest = std::max(found.largest, std::abs(static_cast<double>(x[i]) - y[i]));
     }

@@ -273,9 +273,7 @@ void Engine::save(const std::string& folder, checkpoint::FileWriter::Settled set
   });
 }
 
-const checkpoint::FileWriter* Engine::saving() const {
-  return state_->writer ? &*state_->writer : nullptr;
-}
+checkpoint::FileWriter* Engine::saving() { return state_->writer ? &*state_->writer : nullptr; }
 
 checkpoint::Progress Engine::progress() const {
   const optim::Control& c = state_->control;

@@ -84,11 +84,11 @@ Snapshot::Tile Snapshot::bind(const plan::Step& step) const {
 void Snapshot::visit(std::uint32_t index, const Moment&) {
   const plan::Step& step = parts_.plan.snapshot->program.steps[index];
   if (step.verb == plan::Verb::fetch) return fetch(step);
-  hand_over();
-  if (const Access* rest = find(step, Role::frame)) {
+  if (const Access* rest = find(step, Role::frame)) {  // before anybody hears of the last tile
     std::memset(bytes_at(*rest).data(), 0, rest->size);
     return;
   }
+  hand_over();
   const Tile& tile = tiles_[index];
   writer_.await_room(end_ + tile.bytes, parts_.abort);
   under_way_.clear();

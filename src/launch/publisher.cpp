@@ -9,8 +9,16 @@
 
 namespace sherd::launch {
 
+std::uint64_t Patience::written() const {
+  std::uint64_t sum = 0;
+  for (int rank = 0; rank < control_.world; ++rank)
+    sum += control_.ranks[static_cast<std::size_t>(rank)].written.load(std::memory_order_relaxed);
+  return sum;
+}
+
 void Patience::throw_late() const {
-  throw DeviceError(fmt::format("{} did not come within {} minutes", what_, limit.count()));
+  throw DeviceError(
+      fmt::format("{} did not come: nothing was written for {} minutes", what_, limit.count()));
 }
 
 void warn_of_save(comm::ControlBlock& control, std::uint64_t attempt, const std::string& problem) {
@@ -82,7 +90,7 @@ void Saving::Publisher::serve() {
 
 // False where this rank's run has ended before: the others' reports may never come.
 bool Saving::Publisher::await_reports(const Expected& save) {
-  const Patience patience(control_.abort, "a rank's part of a checkpoint");
+  const Patience patience(control_, "a rank's part of a checkpoint");
   for (int rank = 0; rank < save.manifest.world; ++rank) {
     const auto& said = control_.ranks[static_cast<std::size_t>(rank)].saved;
     const auto reported = [&] { return said.load() >> 1 == save.attempt; };

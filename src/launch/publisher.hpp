@@ -13,27 +13,34 @@ namespace sherd::launch {
 
 using Clock = std::chrono::steady_clock;
 
-/// Waits by looking: the end of the run and a limit that only a lost disk reaches end it too.
+/// Waits by looking, as long as some rank's file still grows; the end of the run ends it too.
 class Patience {
  public:
-  Patience(const AbortWord& abort, std::string what) : abort_(abort), what_(std::move(what)) {}
+  Patience(const comm::ControlBlock& control, std::string what)
+      : control_(control), what_(std::move(what)) {}
 
-  /// **Errors** CommError when the run has ended; DeviceError after the limit.
+  /// **Errors** CommError when the run has ended; DeviceError when nothing was written for long.
   template <class Condition>
   void until(Condition&& holds) const {
-    const Clock::time_point end = Clock::now() + limit;
+    Clock::time_point end = Clock::now() + limit;
+    std::uint64_t seen = written();
     while (!holds()) {
-      abort_.poll();
+      control_.abort.poll();
+      if (const std::uint64_t now = written(); now != seen) {
+        seen = now;
+        end = Clock::now() + limit;
+      }
       if (Clock::now() > end) throw_late();
       std::this_thread::sleep_for(look);
     }
   }
 
  private:
+  [[nodiscard]] std::uint64_t written() const;
   [[noreturn]] void throw_late() const;
   static constexpr std::chrono::minutes limit{30};
   static constexpr std::chrono::milliseconds look{1};
-  const AbortWord& abort_;
+  const comm::ControlBlock& control_;
   std::string what_;
 };
 

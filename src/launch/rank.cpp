@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <limits>
 #include <random>
 
 #include "sherd/base/errors.hpp"
@@ -65,6 +66,7 @@ class Training {
     const Clock::time_point start = Clock::now();
     Clock::time_point last = start;
     engine::StepResult result;
+    result.loss = std::numeric_limits<double>::quiet_NaN();
     bool evaluated = false;
     while (engine_.steps() < prepared_.steps && !result.stop) {
       seat_.control.note_step(rank(), static_cast<std::int64_t>(engine_.steps() + 1));
@@ -72,7 +74,7 @@ class Training {
       const Clock::time_point now = Clock::now();
       if (observer_ != nullptr)
         observer_->stepped(result, std::chrono::duration<double>(now - last).count());
-      judge(result);
+      judge_and_settle(result);
       if (result.step == resumed_ + 1) check_reserve();
       if (result.step == resumed_ + 2 && seat_.memory.device() != nullptr)
         free_ = seat_.memory.device_free();
@@ -83,10 +85,10 @@ class Training {
       tell_saved();
       last = evaluated || result.save ? Clock::now() : now;
     }
-    if (!evaluated && !result.stop && result.step > 0) evaluate();
     const auto signal =
         static_cast<int>(std::max<std::uint32_t>(seat_.control.stop_signal, SIGINT));
     if (saving_) save_last(result.stop && signal != SIGTERM);
+    if (!evaluated && !result.stop && result.step > 0) evaluate();
     finish(result, seconds_since(start));
     return result.stop ? 128 + signal : 0;
   }
@@ -161,6 +163,13 @@ class Training {
     manifest_.numerics_key = key_;
     saving_.emplace(Saving::Parts{engine_, seat_.control, rank(), run_->ranks.ranks,
                                   run_->checkpoint, io::storage(), manifest_, resumed_});
+  }
+  // What is being saved when a run diverges is what one would go back to.
+  void judge_and_settle(const engine::StepResult& result) try {
+    judge(result);
+  } catch (const DivergedError&) {
+    if (saving_) save_last(true);
+    throw;
   }
   void save_last(bool settles_only) {
     settles_only ? saving_->settle() : saving_->finish();

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
+
 #include "sherd/base/errors.hpp"
 #include "sherd/base/log.hpp"
 #include "sherd/checkpoint/latest.hpp"
@@ -68,7 +70,13 @@ void Continuation::require_own(const Validated& run) const {
       run->checkpoint.save, all.front().step);
   if (folder_.empty())
     throw ConfigError({what + "; go on from it with --resume latest, or give another folder"});
-  const std::string own = run_of(folder_);
+  const checkpoint::Checkpoint from(io::storage(), folder_);
+  const std::string& own = from.manifest().run;
+  if (from.manifest().progress.step < all.front().step)
+    log::warn(
+        fmt::format("--resume: {} holds a newer checkpoint, of step {}; --resume latest goes "
+                    "back to it until it is replaced",
+                    run->checkpoint.save, all.front().step));
   for (const checkpoint::Found& found : all) {
     std::string other;
     try {
@@ -80,6 +88,33 @@ void Continuation::require_own(const Validated& run) const {
     return;
   }
 }
+
+namespace {
+
+// Dropout is a hyper-parameter, though part of what a network computes.
+bool same_network(const std::string& was, const std::string& now) {
+  const auto plain = [](const std::string& text) {
+    auto all = nlohmann::json::parse(text, nullptr, false);
+    if (!all.is_object()) return text;
+    all.erase("dropout");
+    return all.dump();
+  };
+  return plain(was) == plain(now);
+}
+
+// The moments of one rule are not those of another.
+void require_moments(const checkpoint::Checkpoint& from, const Origin& now) {
+  const auto was = from.manifest().settings.find("optimizer");
+  if (from.manifest().progress.applied == 0 || was == from.manifest().settings.end()) return;
+  const std::string& rule = now.settings.at("optimizer");
+  if (was->second == rule) return;
+  throw ConfigError(
+      {fmt::format("--optimizer: {} has the moments of {}, which are no moments of "
+                   "{}; sherd checkpoint export keeps the weights alone",
+                   from.folder(), was->second, rule)});
+}
+
+}  // namespace
 
 Origin origin_of(const Validated& run, const Job& job) {
   Origin origin{
@@ -93,11 +128,12 @@ Origin origin_of(const Validated& run, const Job& job) {
 
 std::vector<std::string> changes(const checkpoint::Checkpoint& from, const Origin& now) {
   const checkpoint::Manifest& was = from.manifest();
-  if (was.model != now.model)
+  if (!same_network(was.model, now.model))
     throw DataError(
         fmt::format("{}: is of another model: {}, not {}", from.folder(), was.model, now.model));
   if (!was.data.empty() && was.data != now.data)  // an imported one has seen none
     throw DataError(from.folder() + ": was trained on other data (--data, --seq-len, --tokenizer)");
+  require_moments(from, now);
   std::vector<std::string> all;
   for (const auto& [key, value] : now.settings) {
     const auto before = was.settings.find(key);

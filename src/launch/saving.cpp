@@ -23,6 +23,8 @@ Saving::Saving(Parts parts)
       every_(*checkpoint::parse_save_every(parts_.config.save_every)),
       cost_(static_cast<double>(parts_.engine.saving()->bytes()) / assumed_rate),
       last_(Clock::now()) {
+  parts_.engine.saving()->count_in(
+      parts_.control.ranks[static_cast<std::size_t>(parts_.rank)].written);
   if (parts_.rank == 0)
     publisher_ = std::make_unique<Publisher>(parts_.control, store_, parts_.config.keep);
 }
@@ -56,24 +58,32 @@ bool Saving::wish() {
   heard_ = requests;
   if (!owed_) return false;
   if (!idle() && every_.automatic) return false;  // at a later step
-  settle();
-  owed_ = has_room();  // tried again when the next is due
+  owed_ = has_room();                             // tried again when the next is due
+  if (!owed_) last_ = Clock::now();
   return owed_;
 }
 
+// Here all ranks may wait for a slow disk, as none is in a collective: they leave together.
 void Saving::begin() {
+  const Clock::time_point start = Clock::now();
+  settle();
+  const Patience patience(parts_.control, "a checkpoint's file");
   // Its thread may not have left the last file's report yet.
-  const Patience patience(parts_.control.abort, "a checkpoint's file");
   patience.until([&] {
     return parts_.engine.saving()->progress() != checkpoint::FileWriter::Progress::writing;
   });
-  const Clock::time_point start = Clock::now();
   const std::uint64_t attempt = ++attempt_;
   checkpoint::Manifest manifest = parts_.manifest;
   manifest.progress = parts_.engine.progress();
   saved_step_ = manifest.progress.step;
   const std::string draft = store_.draft(manifest.progress.step, attempt);
   parts_.engine.save(draft, reporter(attempt, draft));
+  const auto copied = [](comm::RankRecord & rank) -> auto& { return rank.copied; };
+  copied(parts_.control.ranks[static_cast<std::size_t>(parts_.rank)]).store(attempt);
+  for (int rank = 0; rank < parts_.world; ++rank) {
+    auto& record = parts_.control.ranks[static_cast<std::size_t>(rank)];
+    patience.until([&] { return copied(record).load() >= attempt; });
+  }
   last_ = Clock::now();
   cost_ = std::chrono::duration<double>(last_ - start).count();
   owed_ = false;
@@ -101,7 +111,7 @@ checkpoint::FileWriter::Settled Saving::reporter(std::uint64_t attempt, const st
 std::optional<Saved> Saving::news() { return publisher_ ? publisher_->news() : std::nullopt; }
 
 void Saving::settle() {
-  const Patience patience(parts_.control.abort, "the checkpoint of other ranks");
+  const Patience patience(parts_.control, "the checkpoint of other ranks");
   patience.until([&] { return idle(); });
 }
 

@@ -56,15 +56,4 @@ nlohmann::json describe(const Gpt2Config& c) {
           {"loss_chunk_rows", head_chunk_rows(c.vocab_size)}};
 }
 
-void undescribe(const nlohmann::json& all, Gpt2Config& c) {
-  all.at("layers").get_to(c.layers);
-  all.at("heads").get_to(c.heads);
-  all.at("width").get_to(c.width);
-  all.at("ffn_width").get_to(c.ffn_width);
-  all.at("vocab_size").get_to(c.vocab_size);
-  all.at("context").get_to(c.context);
-  all.at("dropout").get_to(c.dropout);
-  all.at("eps").get_to(c.eps);
-}
-
 }  // namespace sherd::model

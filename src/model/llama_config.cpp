@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
@@ -21,22 +20,6 @@ nlohmann::json describe(const kernels::Rotary& r) {
     all["original_context"] = r.original_context;
   }
   return all;
-}
-
-template <std::size_t count>
-std::size_t place_of(const nlohmann::json& name, const std::array<const char*, count>& names) {
-  const auto at = std::ranges::find(names, name.get<std::string>());
-  return static_cast<std::size_t>(at - names.begin()) % count;  // an unknown one is found out later
-}
-
-void undescribe(const nlohmann::json& all, kernels::Rotary& r) {
-  all.at("theta").get_to(r.theta);
-  r.scaling = static_cast<kernels::RotaryScaling>(place_of(all.at("scaling"), scaling_names));
-  if (r.scaling != kernels::RotaryScaling::none) all.at("factor").get_to(r.factor);
-  if (r.scaling != kernels::RotaryScaling::llama3) return;
-  all.at("low_freq_factor").get_to(r.low_freq_factor);
-  all.at("high_freq_factor").get_to(r.high_freq_factor);
-  all.at("original_context").get_to(r.original_context);
 }
 
 void check_rotary(const kernels::Rotary& r, Problems& problems) {
@@ -120,21 +103,6 @@ nlohmann::json describe(const LlamaConfig& c) {
           {"eps", c.eps},
           {"tied", c.tied},
           {"loss_chunk_rows", head_chunk_rows(c.vocab_size)}};
-}
-
-void undescribe(const nlohmann::json& all, LlamaConfig& c) {
-  c.kind = static_cast<LlamaKind>(place_of(all.at("kind"), kind_names));
-  all.at("layers").get_to(c.layers);
-  all.at("heads").get_to(c.heads);
-  all.at("kv_heads").get_to(c.kv_heads);
-  all.at("head_dim").get_to(c.head_dim);
-  all.at("width").get_to(c.width);
-  all.at("ffn_width").get_to(c.ffn_width);
-  all.at("vocab_size").get_to(c.vocab_size);
-  all.at("context").get_to(c.context);
-  undescribe(all.at("rotary"), c.rotary);
-  all.at("eps").get_to(c.eps);
-  all.at("tied").get_to(c.tied);
 }
 
 }  // namespace sherd::model

@@ -8,7 +8,6 @@
 #include "model/zoo.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/suggest.hpp"
-#include "sherd/io/json.hpp"
 #include "sherd/model/hugging_face.hpp"
 
 namespace sherd::model {
@@ -129,22 +128,6 @@ Network build(const Architecture& architecture) {
         return {network_of(c), c.vocab_size, c.context, describe(c).dump()};
       },
       architecture);
-}
-
-Architecture read_description(const std::string& text, const std::string& where) {
-  const auto refuse = [&]() -> DataError {
-    return DataError(where + ": describes no network that this library builds");
-  };
-  try {
-    const nlohmann::json all = io::parse_json(where, 0, text, {1 << 16, 256, 4});
-    Architecture found;
-    if (all.at("architecture") == "llama") found.emplace<LlamaConfig>();
-    std::visit([&](auto& c) { undescribe(all, c); }, found);
-    if (problems_of(found).empty() && build(found).description == text) return found;
-  } catch (const nlohmann::json::exception&) {
-    throw refuse();
-  }
-  throw refuse();
 }
 
 Network build(const ModelConfig& config) { return build(resolve(config)); }

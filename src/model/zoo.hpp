@@ -28,10 +28,6 @@ void check_relations(const LlamaConfig& c, Problems& problems);
 [[nodiscard]] nlohmann::json describe(const Gpt2Config& c);
 [[nodiscard]] nlohmann::json describe(const LlamaConfig& c);
 
-/// The inverse. **Errors** nlohmann::json::exception for what is missing or of another type.
-void undescribe(const nlohmann::json& all, Gpt2Config& c);
-void undescribe(const nlohmann::json& all, LlamaConfig& c);
-
 [[nodiscard]] inline Model network_of(const Gpt2Config& c) { return gpt2(c); }
 [[nodiscard]] inline Model network_of(const LlamaConfig& c) { return llama(c); }
 

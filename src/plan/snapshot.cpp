@@ -1,6 +1,7 @@
 // A checkpoint's copy of what a rank owns: states one behind the other, without padding, through a
 // ring of host memory. Byte i of the file passes at byte i of the ring, round and round.
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "plan/copies.hpp"
@@ -114,10 +115,9 @@ class Snapshot {
 
   // A persistent buffer of the training program: the same name, the same place.
   BufferId borrowed(const std::string& name) {
-    for (std::size_t i = 0; i < program_.buffers.size(); ++i) {
-      if (program_.buffers[i].name == name) return static_cast<BufferId>(i);
-    }
-    return buffers_.add(train_.at(find_buffer(train_, name)));
+    const auto known = borrowed_.find(name);
+    if (known != borrowed_.end()) return known->second;
+    return borrowed_[name] = buffers_.add(train_.at(find_buffer(train_, name)));
   }
 
   const Setup& setup_;
@@ -126,6 +126,7 @@ class Snapshot {
   Buffers buffers_;
   Copies copies_;
   BufferId ring_{};
+  std::map<std::string, BufferId> borrowed_;
   Bytes end_ = 0;  // of what is in the file so far
   std::vector<Item> items_;
 };

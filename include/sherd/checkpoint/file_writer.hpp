@@ -42,6 +42,8 @@ struct FileImage {
 class FileWriter {
  public:
   FileWriter(io::Storage& storage, std::span<std::byte> ring, const FileImage& image);
+  /// From now on counts the bytes it writes there.
+  void count_in(std::atomic<std::uint64_t>& written) { counter_ = &written; }
   ~FileWriter();
   FileWriter(const FileWriter&) = delete;
   FileWriter& operator=(const FileWriter&) = delete;
@@ -52,7 +54,8 @@ class FileWriter {
   using Settled = std::function<void(const FileWriter&)>;
   /// Begins the file in `folder`, which is made if it is not there. Nothing may be under way.
   void start(const std::string& folder, Settled settled);
-  /// Returns when bytes up to `end` may be put; throws what `abort` says.
+  /// Returns when bytes up to `end` may be put; throws what `abort` says, and DeviceError when
+  /// nothing was written for half an hour.
   void await_room(Bytes end, const AbortWord& abort);
   /// Bytes up to `end` have been put.
   void filled(Bytes end);
@@ -90,6 +93,7 @@ class FileWriter {
 
   std::vector<std::uint32_t> sums_;
   std::vector<Digest> digests_;  // by piece
+  std::atomic<std::atomic<std::uint64_t>*> counter_{nullptr};
   std::thread checker_, writer_;
 };
 

@@ -31,7 +31,9 @@ struct alignas(64) RankRecord {
   std::atomic<std::uint32_t> member;    // 1 + record of its latest collective; 0: none yet
   std::atomic<std::int32_t> pid;        // of its process; all ranks know after the first collective
   std::atomic<std::uint64_t> rss_peak;  // bytes, told at the end
+  std::atomic<std::uint64_t> copied;    // the latest attempt whose snapshot is taken
   std::atomic<std::uint64_t> saved;     // 2 · attempt + is its file synced
+  std::atomic<std::uint64_t> written;   // bytes of its files so far, of all attempts
 };
 
 class ControlMapping;

@@ -80,7 +80,7 @@ class Engine {
   /// way.
   void save(const std::string& folder, checkpoint::FileWriter::Settled settled);
   /// The file that `save` began; null where the plan does not save.
-  [[nodiscard]] const checkpoint::FileWriter* saving() const;
+  [[nodiscard]] checkpoint::FileWriter* saving();
   /// What a checkpoint says of the loop.
   [[nodiscard]] checkpoint::Progress progress() const;
   /// Returns when all steps are complete on every lane: the communicator's traffic is then theirs.

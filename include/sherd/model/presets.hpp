@@ -43,10 +43,6 @@ struct Network {
   std::string description;  // canonical JSON: all that changes a bit, but not the weights
 };
 [[nodiscard]] Network build(const Architecture& architecture);
-/// The architecture of a Network's description, which a file that `where` names may have held.
-///
-/// **Errors** DataError unless building it gives exactly this description.
-[[nodiscard]] Architecture read_description(const std::string& text, const std::string& where);
 [[nodiscard]] Network build(const ModelConfig& config);
 
 }  // namespace sherd::model
