@@ -48,7 +48,7 @@ void kill_job(Process& process) {
   std::ifstream children("/proc/" + pid + "/task/" + pid + "/children");
   std::vector<pid_t> all{process.pid()};
   for (pid_t child; children >> child;) all.push_back(child);
-  for (const pid_t one : all) kill(one, SIGKILL);
+  for (const pid_t one : all) REQUIRE(kill(one, SIGKILL) == 0);
   (void)process.wait();
   for (const pid_t one : all) CHECK(wait_until([one] { return is_gone(one); }));
 }

@@ -81,6 +81,19 @@ void judge(const Scenario& s, const Answer& answer, std::size_t made, Tally& tal
   }
 }
 
+/// Visible folders that are not whole.
+std::size_t half_removed(io::Storage& storage) {
+  std::size_t bad = 0;
+  for (const checkpoint::Found& one : checkpoint::list(storage, root)) {
+    try {
+      if (!checkpoint::Checkpoint(storage, one.folder).verify().empty()) ++bad;
+    } catch (const DataError&) {
+      ++bad;
+    }
+  }
+  return bad;
+}
+
 /// Distinct images of a crash after each change until there are `most`, or no more.
 Tally crashed(const Scenario& s, std::uint64_t most, Check check = Check::all) {
   const History history(s.before, s.after, s.changes);
@@ -100,6 +113,7 @@ Tally crashed(const Scenario& s, std::uint64_t most, Check check = Check::all) {
         ++tally.images;
         MemoryStorage storage(std::move(image));
         judge(s, recovered(storage, check), made, tally);
+        if (made >= s.published && half_removed(storage) > s.damaged) ++tally.partial;
       });
       dry[made] = round > 0 && (tally.images - then) * 4 < share;
       some = some || !dry[made];
@@ -261,6 +275,15 @@ TEST_CASE("a reader that looks at no checksum accepts what a lost sync leaves") 
 TEST_CASE("retention that removes the older one before the rename is synced loses both") {
   Scenario s = without_sync(recorded({{1, 10}}, {2, 20}, 1), "save");
   CHECK(crashed(s, few).late > 0);
+}
+
+TEST_CASE("a removal before it is durable that the folder is out of sight shows half of one") {
+  Scenario s = recorded({{1, 10}}, {2, 20}, 1);
+  const auto last = std::find_if(s.changes.rbegin(), s.changes.rend(),
+                                 [](const Change& c) { return c.kind == Change::Kind::sync; });
+  REQUIRE(s.changes.rend() - last > static_cast<std::ptrdiff_t>(s.published));
+  s.changes.erase(std::next(last).base());
+  CHECK(crashed(s, few).partial > 0);
 }
 
 TEST_CASE("a run that enters after a crash removes drafts and saves again") {
