@@ -39,7 +39,7 @@ extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t s
   sherd::fuzz::Random random(seed);
   std::string text(reinterpret_cast<const char*>(data), size);
   if (random.one_in(16)) return LLVMFuzzerMutate(data, size, most);
-  const bool fresh = size < 8 || random.one_in(64);
+  const bool fresh = size < 8 || random.one_in(32);
   if (fresh) text = sherd::fuzz::seed(random);
   if (!fresh || random.one_in(2)) text = sherd::fuzz::changed(text, random, change_bytes);
   const std::size_t kept = std::min(most, text.size());
