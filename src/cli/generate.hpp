@@ -33,7 +33,7 @@ class Generate {
   void write(const Text& text) const;
 
   CLI::App* app_;
-  SourceOptions source_{.tokenizer = "auto"};
+  SourceOptions source_;
   model::SamplingConfig sampling_;
   std::string prompt_, dtype_ = "fp32", device_ = "auto";
   std::vector<std::int64_t> prompt_tokens_;

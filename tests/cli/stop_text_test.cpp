@@ -18,7 +18,8 @@ TEST_CASE("text ends before a stop string, wherever it is cut") {
       StopText stop({"\n\n"});
       std::string shown = stop.push(text.substr(0, a));
       shown += stop.push(text.substr(a, b - a));
-      shown += stop.push(text.substr(b)) + stop.finish();
+      shown += stop.push(text.substr(b));
+      shown += stop.finish();
       CHECK(shown == "one two");
       CHECK(stop.stopped());
     }
