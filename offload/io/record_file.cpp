@@ -4,9 +4,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "sherd/io/checksum.hpp"
 #include "io/record_header.hpp"
 #include "sherd/base/errors.hpp"
+#include "sherd/io/checksum.hpp"
 
 namespace sherd::io {
 

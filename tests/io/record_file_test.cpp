@@ -10,11 +10,11 @@
 
 #include "io/aligned_bytes.hpp"
 #include "io/allocations.hpp"
-#include "sherd/io/checksum.hpp"
 #include "io/engines.hpp"
 #include "io/faulty_system.hpp"
 #include "io/temp_folder.hpp"
 #include "sherd/base/errors.hpp"
+#include "sherd/io/checksum.hpp"
 #include "support/faulty_transfer.hpp"
 
 namespace sherd::io {
