@@ -106,7 +106,10 @@ __device__ inline void moment_bits(Philox rng, std::uint64_t first,
       drawn[i] = (skip / 2 & width) != 0 ? drawn[i + width] : drawn[i];
   }
 #pragma unroll
-  for (unsigned i = 0; i < 4; ++i) bits[i] = __funnelshift_r(drawn[i], drawn[i + 1], skip % 2 * 16);
+  for (unsigned i = 0; i < 4; ++i) {
+    const std::uint64_t both = static_cast<std::uint64_t>(drawn[i + 1]) << 32 | drawn[i];
+    bits[i] = static_cast<std::uint32_t>(both >> skip % 2 * 16);
+  }
 }
 
 /// bf16, rounded by bits_of(half) of the element's half of a word.

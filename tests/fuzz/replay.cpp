@@ -59,7 +59,7 @@ int replay(const fs::path& folder) {
     for (std::size_t k = 0; k < links; ++k) {
       input = sherd::fuzz::changed(input, random,
                                    [&](std::string& text) { change_bytes(text, random); });
-      accepted += sherd::fuzz::accepts(input) ? 1 : 0;
+      accepted += sherd::fuzz::accepts(input) ? 1U : 0U;
     }
   }
   std::printf("files %zu, changed inputs %zu, accepted %zu\n", files, chains * links, accepted);

@@ -54,7 +54,7 @@ std::string written(std::size_t byte) {
   std::size_t point = byte;
   if (!shown(byte)) {
     point = 256;
-    for (std::size_t b = 0; b < byte; ++b) point += shown(b) ? 0 : 1;
+    for (std::size_t b = 0; b < byte; ++b) point += shown(b) ? 0U : 1U;
   }
   if (point < 128) return {static_cast<char>(point)};
   return {static_cast<char>(0xc0 | point >> 6), static_cast<char>(0x80 | (point & 63))};
