@@ -16,7 +16,7 @@ namespace {
 
 using model::FolderTensor;
 
-constexpr std::uint64_t at_once = 16 << 20;  // elements in memory
+constexpr std::uint64_t export_chunk = 16 << 20;  // elements in memory
 
 /// Weights of one parameter by any range; the checkpoint wants whole quanta.
 class Reader {
@@ -75,8 +75,8 @@ void write_lying(Reader& from, const FolderTensor& tensor, Out& out) {
   const auto first = static_cast<std::uint64_t>(tensor.first_column);
   std::vector<float> values;
   if (columns == row) {
-    for (std::uint64_t done = 0; done < rows * row; done += at_once) {
-      values.resize(std::min(at_once, rows * row - done));
+    for (std::uint64_t done = 0; done < rows * row; done += export_chunk) {
+      values.resize(std::min(export_chunk, rows * row - done));
       from.read(done, values);
       out.put(values);
     }
@@ -94,7 +94,7 @@ void write_turned(Reader& from, const FolderTensor& tensor, Out& out) {
   const auto rows = static_cast<std::uint64_t>(from.shape().rows);
   const auto row = static_cast<std::uint64_t>(from.shape().cols);
   const auto columns = static_cast<std::uint64_t>(tensor.columns);
-  const std::uint64_t panel = std::clamp<std::uint64_t>(at_once / rows, 1, columns);
+  const std::uint64_t panel = std::clamp<std::uint64_t>(export_chunk / rows, 1, columns);
   std::vector<float> turned, line(panel);
   for (std::uint64_t j = 0; j < columns; j += panel) {
     const std::uint64_t width = std::min(panel, columns - j);

@@ -16,7 +16,7 @@
 namespace sherd::checkpoint {
 namespace {
 
-constexpr std::uint64_t at_once = 1 << 20;  // elements
+constexpr std::uint64_t import_chunk = 1 << 20;  // elements
 
 FileImage image_of(const model::ModelSpec& spec) {
   FileImage image;
@@ -25,9 +25,9 @@ FileImage image_of(const model::ModelSpec& spec) {
     image.names.push_back(param.name);
     image.shapes.push_back(param.shape);
     const auto numel = static_cast<std::uint64_t>(param.shape.numel());
-    for (std::uint64_t first = 0; first < numel; first += at_once)
+    for (std::uint64_t first = 0; first < numel; first += import_chunk)
       image.pieces.push_back({image.names.size() - 1, State::param, DType::f32, first,
-                              std::min(at_once, numel - first)});
+                              std::min(import_chunk, numel - first)});
   }
   return image;
 }

@@ -25,6 +25,13 @@ struct CloseFolder {
 
 class Walk {
  public:
+  explicit Walk(const std::vector<std::string>& skip) {
+    struct stat info {};
+    for (const std::string& path : skip) {
+      if (::stat(path.c_str(), &info) == 0) seen_.insert({info.st_dev, info.st_ino});
+    }
+  }
+
   void add_argument(const std::string& path) {
     struct stat info {};
     if (path.empty() || ::stat(path.c_str(), &info) != 0) {
@@ -97,8 +104,9 @@ class Walk {
 
 }  // namespace
 
-std::vector<std::string> files_of(const std::vector<std::string>& paths) {
-  Walk walk;
+std::vector<std::string> files_of(const std::vector<std::string>& paths,
+                                  const std::vector<std::string>& skip) {
+  Walk walk(skip);
   for (const std::string& path : paths) walk.add_argument(path);
   return walk.finish();
 }

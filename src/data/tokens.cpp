@@ -72,7 +72,7 @@ std::unique_ptr<TokenSource> open_tokens(const std::vector<std::string>& paths,
   expects(options.vocab_size > 0 && options.vocab_size <= most + 1,
           "open_tokens: got no vocab_size in 1 to 2^31");
   if (std::ranges::any_of(paths, holds_manifest)) return open_token_folders(paths, options);
-  const std::vector<std::string> files = files_of(paths);
+  const std::vector<std::string> files = files_of(paths, options.skip);
   const TokenFormat format = common_format(files);
   if (options.tokenizer) return open_text(files, format, options);
   if (format == TokenFormat::lines)

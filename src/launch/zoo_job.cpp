@@ -20,6 +20,7 @@ Job zoo_job(const Validated& run) {
   job.description = std::move(network.description);
   job.sample = {job.length, DType::i32, job.length, DType::i32};
   data::TokenOptions options{job.length, network.vocab_size};
+  options.skip = {run->output.log, run->checkpoint.save};  // a run may keep them beside its data
   const bool reads = !run->data.data.empty() || !run->data.val_data.empty();
   if (reads && run->data.tokenizer != "bytes") options.tokenizer.emplace(run->data.tokenizer);
   const auto open = [&](const std::vector<std::string>& paths) {

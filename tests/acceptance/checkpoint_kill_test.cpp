@@ -86,7 +86,8 @@ class Campaign {
     CHECK(events(log).back().at("parameters_hash") == hash_);
     const std::vector<std::string> left = names_in(place_.save);
     CHECK(only_checkpoints(left));
-    CHECK(left.size() == 2);
+    // One more where a kill came before the oldest was removed and no save after that.
+    CHECK((left.size() == 2 || left.size() == 3));
     fs::remove_all(place_.save);
     saved_ = 0;
     return false;

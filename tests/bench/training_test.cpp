@@ -78,6 +78,7 @@ TEST_CASE("step rows train at both precisions and stages with no wrong results")
   }
   CHECK(names ==
         std::map<std::string, int>{{"machine", 1},
+                                   {"generate gpt2-tiny fp32", 1},
                                    {"start gpt2-tiny", 1},
                                    {"step gpt2-tiny bf16", 1},
                                    {"step gpt2-tiny bf16, optimizer host", 1},

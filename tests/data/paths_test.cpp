@@ -37,6 +37,15 @@ TEST_CASE("Hidden names, label arrays and special files in folders are skipped")
   CHECK(found(folder) == std::vector<std::string>{"a.npy"});
 }
 
+TEST_CASE("What a run keeps beside its data is no data") {
+  const test::TempFolder folder;
+  for (const char* name : {"a", "run.jsonl", "saves/x", "z"}) folder.write(name, "x");
+  fs::create_symlink("saves", folder.path() + "/link");
+  const auto at = [&](const char* name) { return folder.path() + "/" + name; };
+  const std::vector<std::string> skip = {"", at("none"), at("run.jsonl"), at("saves")};
+  CHECK(files_of({folder.path()}, skip) == std::vector<std::string>{at("a"), at("z")});
+}
+
 TEST_CASE("A file is read once however many links lead to it") {
   const test::TempFolder folder;
   folder.write("GPL-3", "text");

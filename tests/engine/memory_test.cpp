@@ -24,7 +24,7 @@ ThreadRun with_evaluation(const launch::RunConfig& config, float dropout = 0) {
 TEST_CASE("an access larger than planned shows as a difference between ledger and plan") {
   launch::RunConfig config = awkward_config(2);
   config.sharding.zero_stage = 3;
-  ThreadRun run = with_evaluation(config);
+  ThreadRun run{.config = config, .job = [](Rank) { return awkward_job(awkward_gpt2(), 4); }};
   const auto measured_is_planned = [&] {
     ThreadRanks ranks(run);
     const std::vector<RankResult> results = train(ranks);

@@ -21,7 +21,7 @@ def pages(root):
 def flags_of(program):
     known = set(OTHERS)
     for command in ((), ("train",), ("plan",), ("bench",), ("bench", "memory"),
-                    ("data", "tokenize")):
+                    ("data", "tokenize"), ("generate",), ("checkpoint", "export"), ("checkpoint", "import")):
         said = subprocess.run([program, *command, "--help"], capture_output=True, text=True, check=True)
         known.update(FLAG.findall(said.stdout))
     return known

@@ -15,6 +15,7 @@ struct TokenOptions {
   std::int64_t seq_len = 0;              // T: tokens a sample
   std::int64_t vocab_size = 0;           // tokens are below it
   std::optional<Tokenizer> tokenizer{};  // of text; nothing: its bytes
+  std::vector<std::string> skip{};       // files and folders that are no data, if they exist
 };
 
 /// Samples of T tokens: windows of one long stream, or examples.
@@ -39,8 +40,8 @@ class TokenSource : public Source {
 /// llm.c `.bin`, `.npy` arrays of whole numbers, folders of one of these kinds, or folders made by
 /// `tokenize`; the name's ending tells the kind.
 ///
-/// Folders are walked recursively in byte order of the paths; hidden names are skipped; a file is
-/// read once however many links lead to it.
+/// Folders are walked recursively in byte order of the paths; hidden names and what `skip` names
+/// are left out; a file is read once however many links lead to it.
 /// **Memory** text with a tokenizer is held as tokens: 2 or 4 bytes each, of examples 8 more.
 /// **Errors** DataError: every missing or unreadable path, mixed kinds, bad headers, too few tokens
 /// for a sample, more than 16 MiB of text with a tokenizer, a tokenizer for what is tokens already
