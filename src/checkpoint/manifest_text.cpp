@@ -70,9 +70,9 @@ bool may_keep(State state, DType type) {
 }
 
 /// Takes checked values out of JSON.
-class Reader {
+class ManifestReader {
  public:
-  explicit Reader(const std::string& path) : path_(path) {}
+  explicit ManifestReader(const std::string& path) : path_(path) {}
 
   [[noreturn]] void refuse(const std::string& what) const {
     throw DataError(path_ + ": is no checkpoint sherd can read (" + io::printable(what) + ")");
@@ -186,7 +186,7 @@ class Reader {
 };
 
 /// The object under the seal. An intact checksum says the file is as it was written, no more.
-json unsealed(const std::string& path, std::string_view text, const Reader& reader) {
+json unsealed(const std::string& path, std::string_view text, const ManifestReader& reader) {
   const std::size_t tail = middle.size() + sum_digits + closing.size();
   if (text.size() < opening.size() + tail || !text.starts_with(opening) || !text.ends_with(closing))
     reader.refuse("it is cut short or of another format");
@@ -200,7 +200,7 @@ json unsealed(const std::string& path, std::string_view text, const Reader& read
   return object;
 }
 
-Progress progress_of(const json& object, const Reader& reader) {
+Progress progress_of(const json& object, const ManifestReader& reader) {
   constexpr std::uint64_t word = 0xffffffff;
   Progress p;
   const auto scale = static_cast<double>(reader.count(object, "scale_bits", word));
@@ -243,14 +243,14 @@ std::string to_text(const Manifest& manifest) {
 }
 
 Contents parse_part(const std::string& path, std::string_view text) {
-  const Reader reader(path);
+  const ManifestReader reader(path);
   Contents part = reader.contents(unsealed(path, text, reader));
   check(path, part, false);
   return part;
 }
 
 Manifest parse_manifest(const std::string& path, std::string_view text) {
-  const Reader reader(path);
+  const ManifestReader reader(path);
   const json body = unsealed(path, text, reader);
   if (const std::uint64_t got = reader.count(body, "version"); got != version)
     reader.refuse(fmt::format("format version {}, this library reads {}", got, version));

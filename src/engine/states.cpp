@@ -18,15 +18,15 @@ using plan::StateBuffer;
 using shard::Range;
 
 // Elements a worker handles at once.
-constexpr std::uint64_t portion = 64 * 1024;
+constexpr std::uint64_t state_portion = 64 * 1024;
 
 /// task(first, count) over [0, count) by portions, on all threads of the stream.
 template <class Task>
 void for_portions(std::uint64_t count, StreamRef stream, Task&& task) {
-  const auto tasks = static_cast<std::int64_t>(ceil_div(count, portion));
+  const auto tasks = static_cast<std::int64_t>(ceil_div(count, state_portion));
   stream.workers().run(tasks, [&](std::int64_t index, int) {
-    const std::uint64_t first = static_cast<std::uint64_t>(index) * portion;
-    task(first, std::min(portion, count - first));
+    const std::uint64_t first = static_cast<std::uint64_t>(index) * state_portion;
+    task(first, std::min(state_portion, count - first));
   });
 }
 

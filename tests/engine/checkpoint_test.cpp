@@ -60,7 +60,8 @@ TEST_CASE("any world goes on from any other with the same bits under canonical s
     config.checkpoint.save_memory = 0;
     return config;
   };
-  for (const std::size_t which : {std::size_t{0}, std::size_t{6}, std::size_t{4}}) {
+  for (const std::size_t which : std::vector<std::size_t>{0, 6, 4}) {
+    if (SHERD_DRAWS == 1 && which != 6) continue;  // where a run takes long
     const Formats& f = formats[which];
     const Played whole = play(of(f, 1, 0), {});
     for (const int world : {1, 2, 3, 5}) {
