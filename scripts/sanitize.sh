@@ -19,7 +19,7 @@ step "configure-$preset" configure "$preset"
 # program, only time, or plan. ThreadSanitizer sees no races between processes: it gets suites with threads.
 wanted='^(base|device|memory|shard|io|optim|kernels|data|model|comm|conformance|checkpoint|engine)_'
 if [[ $preset == tsan ]]; then
-  wanted='^(base|device|memory|comm|conformance)_|^checkpoint_(crash|faults|file_writer|store)_|'
+  wanted='^(base|device|memory|comm|conformance)_|^checkpoint_(faults|file_writer|store)_|'
   wanted+='^engine_(checkpoint|device|device_tiers|device_wait|equality|failure|overlap|skipped_step|tiers|tiers_faults)_test'
 fi
 if [[ ${2:-} == --all ]]; then wanted='_'; fi

@@ -28,6 +28,7 @@ TEST_CASE("a run that goes on is the run that never stopped, in every format and
   const TempFolder folder{std::filesystem::current_path()};
   for (const Formats& f : formats) {
     for (const int world : {1, 2, 3}) {
+      if (SHERD_DRAWS == 1 && world != 2) continue;
       const launch::RunConfig config = resident(f, world);
       const Played whole = play(config, {});
       for (std::uint64_t draw = 0; draw < SHERD_DRAWS; ++draw) {
