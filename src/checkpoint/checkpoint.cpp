@@ -43,16 +43,6 @@ const Tensor* Checkpoint::find(const std::string& name) const {
   return at == all.end() || at->name != name ? nullptr : &*at;
 }
 
-std::optional<DType> Checkpoint::type_of(State state) const {
-  std::optional<DType> type;
-  for (const Tensor& tensor : manifest_.contents.tensors) {
-    const TensorState* kept = tensor.find(state);
-    if (kept == nullptr || (type && *type != kept->type)) return {};
-    type = kept->type;
-  }
-  return type;
-}
-
 std::shared_ptr<const std::vector<std::byte>> Checkpoint::block_of(std::uint32_t file,
                                                                    std::uint64_t block) const {
   try {
@@ -116,13 +106,15 @@ void Checkpoint::read_weights(const Tensor& tensor, std::uint64_t first,
   const TensorState* kept = tensor.find(whole);
   if (kept != nullptr && kept->type == DType::f32)
     return read(tensor, whole, first, out.size(), std::as_writable_bytes(out));
-  const bool split = param != nullptr && param->type == DType::bf16 &&
-                     (master == nullptr || master->type == DType::u16);
-  if (!split) throw DataError(folder_ + ": tensor '" + tensor.name + "' keeps no weights");
+  // Split: both halves. Frozen: the stored one is all there is.
+  const bool half =
+      param != nullptr && (param->type == DType::bf16 || param->type == DType::f16) &&
+      (master == nullptr || (master->type == DType::u16 && param->type == DType::bf16));
+  if (!half) throw DataError(folder_ + ": tensor '" + tensor.name + "' keeps no weights");
   std::vector<std::byte> high(2 * out.size()), low(master != nullptr ? 2 * out.size() : 0);
   read(tensor, State::param, first, out.size(), high);
   if (master != nullptr) read(tensor, State::master, first, out.size(), low);
-  kernels::load_master(flat(high.data(), DType::bf16, out.size()),
+  kernels::load_master(flat(high.data(), param->type, out.size()),
                        low.empty() ? View{} : flat(low.data(), DType::u16, out.size()),
                        flat(reinterpret_cast<std::byte*>(out.data()), DType::f32, out.size()));
 }

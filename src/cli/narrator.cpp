@@ -29,8 +29,11 @@ void Narrator::started(const launch::RunStart& start) {
   event.config.ranks.threads = start.prepared.threads;
   event.config.sharding.overlap = start.prepared.overlap ? plan::Overlap::on : plan::Overlap::off;
   log_.write(event);
-  log::info(fmt::format("{} parameters, {} rank{} x {} thread{}, stage {}, {}; {} a rank planned",
-                        start.parameters, setup.world(), setup.world() == 1 ? "" : "s",
+  const std::uint64_t trained = setup.model.trainable();
+  const std::string frozen =
+      trained == start.parameters ? "" : fmt::format(" ({} of them trained)", trained);
+  log::info(fmt::format("{} parameters{}, {} rank{} x {} thread{}, stage {}, {}; {} a rank planned",
+                        start.parameters, frozen, setup.world(), setup.world() == 1 ? "" : "s",
                         start.prepared.threads, start.prepared.threads == 1 ? "" : "s",
                         run_->sharding.zero_stage,
                         launch::path_of(run_, setup.model.target.compute),

@@ -47,12 +47,16 @@ std::string moves(const plan::Moves& moved) {
 
 std::string formula(const plan::Setup& setup) {
   const plan::Formats& f = setup.formats;
+  const std::uint64_t trained = setup.model.trainable();
+  const std::string frozen = trained == setup.model.parameters()
+                                 ? ""
+                                 : fmt::format("; g and o of {} trained ones", trained);
   return fmt::format(
       "state formula: p {} + g {} + o {:.4g} bytes a parameter, Ψ {} padded parameters ({} "
       "unpadded), "
-      "N {}\n",
+      "N {}{}\n",
       f.param_bytes(), f.grad_bytes(), f.optimizer_bytes(), setup.layout.padded(),
-      setup.model.parameters(), setup.world());
+      setup.model.parameters(), setup.world(), frozen);
 }
 
 // Sharding costs transient copies; on small or tied networks these can outweigh what it saves.

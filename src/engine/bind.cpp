@@ -133,6 +133,10 @@ void Runner::bind_mirror(const Access& access, Bound& bound) const {
 void Runner::bind_block(const Step& step, Bound& bound) const {
   const model::BlockSpec& block = spec_.blocks[step.subject];
   bound.params.resize(block.params.size());
+  if (trains_ && step.verb != Verb::forward) {
+    bound.grads.resize(block.params.size());
+    bound.grad_names.resize(block.params.size());
+  }
   bound.saves.resize(block.saves.size());
   bound.lost = std::make_unique<bool[]>(block.saves.size() + 1);
   for (const Access& access : step.accesses) {
@@ -174,10 +178,9 @@ void Runner::bind_param(const Step& step, const Access& access, Bound& bound) co
     bound.params[access.index] = values;
     return;
   }
-  expects(bound.grads.size() == access.index, "bind: gradients out of order");
   const bool starts = access.mode == Mode::write;
-  bound.grads.push_back({values, starts ? Write::set : Write::add, {}});
-  bound.grad_names.push_back(hash_name(spec.name));
+  bound.grads[access.index] = {values, starts ? Write::set : Write::add, {}};
+  bound.grad_names[access.index] = hash_name(spec.name);
   if (starts && access.size > values.bytes())
     bound.gaps.push_back(std::span(values.data, access.size).subspan(values.bytes()));
 }

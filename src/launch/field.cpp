@@ -59,6 +59,13 @@ void add_model(Fields& f, model::ModelConfig& c) {
       {in, "context", "longest sequence; 0: as the preset says", &c.context, up_to(dimension)});
   f.push_back(
       {in, "dropout", "part of the activations dropped in training", &c.dropout, below_one});
+  f.push_back({in,
+               "freeze",
+               "parameters that are not trained; a * stands for any part of a name",
+               &c.freeze,
+               {},
+               {},
+               "NAME"});
   f.push_back({in, "seed", "of initial weights, sample order, dropout and rounding", &c.seed});
 }
 

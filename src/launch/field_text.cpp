@@ -41,7 +41,9 @@ struct Allowed {
     return std::string(field.zero) + " or " + number_in({.low = 0, .low_open = true}, noun);
   }
   std::string operator()(std::string*) const { return std::string(field.placeholder); }
-  std::string operator()(std::vector<std::string>*) const { return "a list of paths"; }
+  std::string operator()(std::vector<std::string>*) const {
+    return field.placeholder == "PATH" ? "a list of paths" : "a list of names";
+  }
   std::string operator()(const Choice& choice) const {
     std::string all = "one of ";
     for (const std::string_view name : choice.names) {

@@ -4,9 +4,11 @@
 
 #include "sherd/base/errors.hpp"
 #include "sherd/data/sampler.hpp"
+#include "sherd/io/file.hpp"
 #include "sherd/kernels/matmul.hpp"
 #include "sherd/launch/job.hpp"
 #include "sherd/launch/machine.hpp"
+#include "sherd/model/frozen.hpp"
 
 namespace sherd::launch {
 namespace {
@@ -56,6 +58,7 @@ std::string numerics_text(const Validated& run, const Job& job, const plan::Setu
   for (const model::ParamSpec& param : setup.model.params) {
     network += fmt::format(" {}[{},{}]~{},{}", param.name, param.shape.rows, param.shape.cols,
                            param.init.mean, param.init.stddev);
+    if (!param.trainable) network += " frozen";
   }
   const std::int64_t leaves = run->batch.grad_accum * setup.world();
   std::string text =
@@ -112,6 +115,18 @@ void require_countable(const model::ModelSpec& spec) {
                    bytes)});
 }
 
+void require_trainable(const model::ModelConfig& config, const model::ModelSpec& spec) {
+  for (const std::string& pattern : config.freeze) {
+    const auto frozen = model::frozen_by({pattern});
+    if (std::ranges::none_of(spec.params, frozen, &model::ParamSpec::name))
+      throw ConfigError(
+          {fmt::format("--freeze: '{}' names no parameter; there are {}, ..., {}",
+                       io::printable(pattern), spec.params.front().name, spec.params.back().name)});
+  }
+  if (spec.trainable() == 0)
+    throw ConfigError({"--freeze: names every parameter; nothing is left to train"});
+}
+
 std::uint32_t eval_batches(const Validated& run, const Job& job, int world) {
   if (!job.validate) return 0;
   const std::uint64_t all =
@@ -157,6 +172,7 @@ Prepared prepare(const Validated& run, const Job& job, Rank rank) {
   const Target target{kind, compute_type(run->precision), prepared.threads};
   model::ModelSpec spec = model::declare(job.model, target, {run->batch.micro_batch, job.length});
   require_countable(spec);
+  require_trainable(run->model, spec);
   plan::Setup setup = plan::make_setup(std::move(spec), sharding, run->memory, run->precision,
                                        run->optimizer, world);
   setup.rank = rank;

@@ -19,7 +19,7 @@ bool shapes_training(const Field& field) {
     case Concern::optimizer:
       return !field.key.starts_with("eval_");
     case Concern::model:
-      return field.key == "seed" || field.key == "dropout";
+      return field.key == "seed" || field.key == "dropout" || field.key == "freeze";
     case Concern::sharding:
       return field.key == "reduce_every" || field.key == "reduce_order";
     default:
@@ -102,6 +102,19 @@ bool same_network(const std::string& was, const std::string& now) {
   return plain(was) == plain(now);
 }
 
+// What was frozen has no moments, and what was trained has some that would be lost.
+void require_same_frozen(const checkpoint::Checkpoint& from, const Origin& now) {
+  const auto was = from.manifest().settings.find("freeze");
+  const std::string before = was == from.manifest().settings.end() ? "" : was->second;
+  const auto is = now.settings.find("freeze");
+  const std::string after = is == now.settings.end() ? "" : is->second;
+  if (from.manifest().progress.applied > 0 && before != after)
+    throw ConfigError(
+        {fmt::format("--freeze: got '{}', but {} froze '{}'; sherd checkpoint export "
+                     "keeps the weights alone",
+                     after, from.folder(), before)});
+}
+
 // The moments of one rule are not those of another.
 void require_moments(const checkpoint::Checkpoint& from, const Origin& now) {
   const auto was = from.manifest().settings.find("optimizer");
@@ -134,6 +147,7 @@ std::vector<std::string> changes(const checkpoint::Checkpoint& from, const Origi
   if (!was.data.empty() && was.data != now.data)  // an imported one has seen none
     throw DataError(from.folder() + ": was trained on other data (--data, --seq-len, --tokenizer)");
   require_moments(from, now);
+  require_same_frozen(from, now);
   std::vector<std::string> all;
   for (const auto& [key, value] : now.settings) {
     const auto before = was.settings.find(key);

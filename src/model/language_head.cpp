@@ -157,8 +157,8 @@ void LanguageHead::loss(const LossCall& call) {
   }
   if (!training) return;
   const Parts<Grad> grads = parts(config_, call.grads);
-  kernels::accumulate(whole.d_gain, grads.gain, call.stream);
-  if (whole.d_offset) kernels::accumulate(whole.d_offset, grads.offset, call.stream);
+  if (grads.gain.to) kernels::accumulate(whole.d_gain, grads.gain, call.stream);
+  if (grads.offset.to) kernels::accumulate(whole.d_offset, grads.offset, call.stream);
 }
 
 void LanguageHead::logits(const Forward& f) {

@@ -31,6 +31,7 @@ void linear(const LinearArgs& args, StreamRef stream) {
 }
 
 void weight_gradient(const WeightGradientArgs& args, StreamRef stream) {
+  if (!args.to.to) return;
   kernels::matmul({.a = args.x,
                    .b = args.d_out,
                    .transpose_a = kernels::Transpose::yes,

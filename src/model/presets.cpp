@@ -8,6 +8,7 @@
 #include "model/zoo.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/suggest.hpp"
+#include "sherd/model/frozen.hpp"
 #include "sherd/model/hugging_face.hpp"
 
 namespace sherd::model {
@@ -130,6 +131,10 @@ Network build(const Architecture& architecture) {
       architecture);
 }
 
-Network build(const ModelConfig& config) { return build(resolve(config)); }
+Network build(const ModelConfig& config) {
+  Network network = build(resolve(config));
+  network.model.frozen = frozen_by(config.freeze);
+  return network;
+}
 
 }  // namespace sherd::model

@@ -1,6 +1,8 @@
 #include "sherd/model/spec.hpp"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 
 #include "sherd/base/errors.hpp"
 
@@ -84,12 +86,41 @@ void check_chain(const ModelSpec& spec) {
   }
 }
 
+// Frozen parameters come first, so that neither kind interrupts the other's buckets.
+void freeze(ModelSpec& spec, const std::function<bool(std::string_view)>& frozen) {
+  std::vector<std::size_t> order(spec.params.size()), place(spec.params.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_partition(order, [&](std::size_t p) { return frozen(spec.params[p].name); });
+  std::vector<ParamSpec> params;
+  for (std::size_t at = 0; at < order.size(); ++at) {
+    place[order[at]] = at;
+    params.push_back(std::move(spec.params[order[at]]));
+    params.back().trainable = !frozen(params.back().name);
+  }
+  spec.params = std::move(params);
+  for (BlockSpec& block : spec.blocks) {
+    for (std::size_t& param : block.params) param = place[param];
+  }
+}
+
 }  // namespace
 
 std::uint64_t ModelSpec::parameters() const {
   std::uint64_t sum = 0;
   for (const ParamSpec& param : params) sum += static_cast<std::uint64_t>(param.shape.numel());
   return sum;
+}
+
+std::uint64_t ModelSpec::trainable() const {
+  std::uint64_t sum = 0;
+  for (const ParamSpec& param : params)
+    sum += param.trainable ? static_cast<std::uint64_t>(param.shape.numel()) : 0;
+  return sum;
+}
+
+bool ModelSpec::trains(std::size_t block) const {
+  return std::ranges::any_of(blocks[block].params,
+                             [&](std::size_t param) { return params[param].trainable; });
 }
 
 ModelSpec declare(const Model& model, const Target& target, Shape rows) {
@@ -109,6 +140,7 @@ ModelSpec declare(const Model& model, const Target& target, Shape rows) {
   spec.blocks.push_back(recorder.finish());
   expects(!spec.params.empty(), "declare: the model has no parameters");
   check_chain(spec);
+  if (model.frozen) freeze(spec, model.frozen);
   return spec;
 }
 

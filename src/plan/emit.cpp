@@ -35,7 +35,8 @@ class Emitter {
     feed_batch();
     forward(false);
     loss(true, first);
-    for (std::size_t b = setup_.model.blocks.size() - 1; b-- > 0;) backward(b, first);
+    const std::size_t last = first_trained();
+    for (std::size_t b = setup_.model.blocks.size() - 1; b-- > last;) backward(b, first);
     end();
   }
 
@@ -50,6 +51,7 @@ class Emitter {
   void updates() {
     begin("update", Turn::after);
     for (std::size_t b = 0; b < setup_.layout.buckets().size(); ++b) {
+      if (!setup_.trains(b)) continue;
       Step step{Verb::update, Lane::compute, Group::none, static_cast<std::uint16_t>(b), 0, {}, 0};
       add(step, g_full_[b], Mode::read, Role::grad);
       add(step, master_[b], Mode::update, Role::master);
@@ -81,6 +83,12 @@ class Emitter {
   Program finish() { return std::move(program_); }
 
  private:
+  // The first blocks of a network need no backward while nothing in them is trained.
+  std::size_t first_trained() const {
+    std::size_t block = 0;
+    while (block + 1 < setup_.model.blocks.size() && !setup_.model.trains(block)) ++block;
+    return block;
+  }
   BufferId control(const char* name, Bytes size) {
     return buffers_.add({name, Tier::device, Use::control, DType::u8, size, true});
   }
@@ -93,6 +101,12 @@ class Emitter {
   void training_state(std::size_t b) {
     const std::uint64_t numel = setup_.layout.buckets()[b].numel;
     const Formats& f = setup_.formats;
+    if (!setup_.trains(b)) {
+      g_full_.emplace_back();
+      master_.emplace_back();
+      moments_.emplace_back();
+      return;
+    }
     g_full_.push_back(persistent(bucket_name("g.full", b), Use::grads, f.grad, numel));
     master_.push_back(
         f.master ? persistent(bucket_name("master", b), Use::optimizer, f.master_type, numel)
@@ -131,25 +145,22 @@ class Emitter {
   }
 
   Step block_step(Verb verb, std::size_t b) const {
-    Step step{verb,
-              Lane::compute,
-              Group::none,
-              static_cast<std::uint16_t>(b),
-              0,
-              {},
-              flops(b) * (verb == Verb::backward ? 2
-                          : verb == Verb::loss   ? 3
-                                                 : 1)};
+    Step step{verb, Lane::compute, Group::none, static_cast<std::uint16_t>(b), 0,
+              {},   flops(verb, b)};
     add(step, inputs_, Mode::read, Role::inputs);
     add(step, labels_, Mode::read, Role::labels);
     return step;
   }
-  // 2 FLOPs a weight and row for products; the first block only looks rows up.
-  double flops(std::size_t b) const {
+  // 2 FLOPs a weight and row for each product: forward, the input's gradient, and the weight's
+  // where it is trained. The first block only looks rows up.
+  double flops(Verb verb, std::size_t b) const {
+    const int always = verb == Verb::loss ? 2 : 1, trained = verb == Verb::forward ? 0 : 1;
     double weights = 0;
     for (const std::size_t p : setup_.model.blocks[b].params) {
-      const Shape& shape = setup_.model.params[p].shape;
-      if (b > 0 && shape.rows > 1 && shape.cols > 1) weights += static_cast<double>(shape.numel());
+      const model::ParamSpec& param = setup_.model.params[p];
+      const Shape& shape = param.shape;
+      if (b > 0 && shape.rows > 1 && shape.cols > 1)
+        weights += static_cast<double>(shape.numel()) * (always + (param.trainable ? trained : 0));
     }
     return 2 * weights *
            static_cast<double>(std::max<std::int64_t>(setup_.model.blocks[b].in.rows, 1));
@@ -159,14 +170,17 @@ class Emitter {
       if (!wanted.empty() && !wanted[i]) continue;
       const shard::Slot& slot = setup_.layout.slots()[block.params[i]];
       const Bytes size = setup_.formats.param_bytes();
-      step.accesses.push_back({p_full_[slot.bucket], Mode::read, slot.offset * size,
-                               slot.numel * size, Role::param, static_cast<std::uint16_t>(i)});
+      // An update reaches the padding behind what is trained; behind the rest only a reader does.
+      const std::uint64_t count = setup_.trains(slot.bucket) ? slot.numel : slot.padded;
+      step.accesses.push_back({p_full_[slot.bucket], Mode::read, slot.offset * size, count * size,
+                               Role::param, static_cast<std::uint16_t>(i)});
     }
   }
   // The first writer starts the sum and also clears the padding up to the next parameter.
   void write_grads(Step& step, const BlockSpec& block, bool first_micro) {
     for (std::size_t i = 0; i < block.params.size(); ++i) {
       const std::size_t param = block.params[i];
+      if (!setup_.model.params[param].trainable) continue;
       const shard::Slot& slot = setup_.layout.slots()[param];
       const Bytes size = setup_.formats.grad_bytes();
       const bool starts = first_writers_[param] && first_micro;

@@ -23,9 +23,14 @@ class Reducer {
         !setup_.shard_grads || (setup_.grad_accum > 1 && !setup_.reduce_every_micro);
     const bool separate_shard = accumulate_ || !keep_full;
     for (std::size_t b = 0; b < count_; ++b) {
-      full_.push_back(find_buffer(program_, bucket_name("g.full", b)));
-      full_bytes_.push_back(program_.at(full_[b]).size);
-      if (separate_shard) add_shard(b, keep_full);
+      const bool trains = setup_.trains(b);
+      full_.push_back(trains ? find_buffer(program_, bucket_name("g.full", b)) : BufferId{});
+      full_bytes_.push_back(trains ? program_.at(full_[b]).size : 0);
+      if (!separate_shard) continue;
+      if (trains)
+        add_shard(b, keep_full);
+      else
+        shard_.emplace_back();
     }
     copies_ = full_;
     made_.assign(count_, {program_.phases.size(), 0});

@@ -34,7 +34,8 @@ Step gather_step(const Program& program, std::size_t bucket, std::optional<Buffe
 
 // Stages 1 and 2: every rank keeps the whole bucket and refreshes it once, before the first use.
 void gather_once(Program& program, const Setup& setup) {
-  std::vector<bool> done(setup.layout.buckets().size(), false);
+  std::vector<bool> done;  // what nobody updates is never stale
+  for (const shard::Bucket& bucket : setup.layout.buckets()) done.push_back(!bucket.trainable);
   rewrite(program, [&](std::size_t phase, std::uint32_t, const Step& step, std::vector<Step>& out) {
     for (const Access& access : step.accesses) {
       const auto bucket = phase == 0 ? bucket_of(setup, step, access) : std::nullopt;

@@ -11,7 +11,8 @@ std::vector<shard::Unit> units_of(const model::ModelSpec& spec) {
   std::string layer;
   for (const model::ParamSpec& param : spec.params) {
     const std::string& home = spec.blocks[param.home].layer;
-    if (units.empty() || home != layer) units.push_back({home, {}});
+    if (units.empty() || home != layer || units.back().trainable != param.trainable)
+      units.push_back({home, {}, param.trainable});
     layer = home;
     units.back().numels.push_back(static_cast<std::uint64_t>(param.shape.numel()));
   }

@@ -18,7 +18,9 @@ using shard::Range;
 constexpr std::uint64_t at_once = 1 << 20;  // elements; a record is copied whole
 constexpr std::size_t records_ahead = 1;
 
-std::vector<State> kept_states(const Formats& f) {
+std::vector<State> kept_states(const Setup& setup, std::size_t bucket) {
+  if (!setup.trains(bucket)) return {State::param};
+  const Formats& f = setup.formats;
   std::vector<State> states;
   if (!f.master || f.master_type != DType::f32) states.push_back(State::param);
   if (f.master) states.push_back(State::master);
@@ -43,7 +45,7 @@ class Snapshot {
 
   Program make() && {
     for (std::size_t b = 0; b < setup_.layout.buckets().size(); ++b) {
-      for (const State state : kept_states(setup_.formats)) add(state, b);
+      for (const State state : kept_states(setup_, b)) add(state, b);
     }
     fill_up();
     std::vector<Step> steps;
@@ -136,7 +138,7 @@ class Snapshot {
 Bytes snapshot_ring(const Setup& setup) {
   Bytes all = 0, largest = 0;
   for (std::size_t b = 0; b < setup.layout.buckets().size(); ++b) {
-    for (const State state : kept_states(setup.formats)) {
+    for (const State state : kept_states(setup, b)) {
       const DType type = state_buffer(setup, state, b)->type;
       const std::uint64_t count = setup.layout.shard(b, 0).count;
       all += shard::packed_bytes(type, count);

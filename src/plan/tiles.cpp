@@ -26,7 +26,8 @@ std::uint64_t low_elements(const Homes& homes, std::uint64_t count) {
 
 std::vector<Tile> tiles_of(const Setup& setup, std::size_t bucket, Range extent) {
   std::vector<Range> shards = {extent};
-  if (setup.shard_optimizer && extent.count == setup.layout.buckets()[bucket].numel) {
+  const bool updated_apart = setup.shard_optimizer && setup.trains(bucket);
+  if (updated_apart && extent.count == setup.layout.buckets()[bucket].numel) {
     shards.clear();
     for (Rank rank = 0; rank < setup.world(); ++rank)
       shards.push_back(setup.layout.shard(bucket, rank));
@@ -49,12 +50,13 @@ std::optional<StateBuffer> state_buffer(const Setup& setup, State state, std::si
       return StateBuffer{bucket_name(setup.shard_params ? "p.shard" : "p.full", bucket), bucket,
                          f.param, setup.homes.params, setup.shard_params ? own : whole};
     case State::master:
-      if (!f.master) return std::nullopt;
+      if (!f.master || !setup.trains(bucket)) return std::nullopt;
       return StateBuffer{bucket_name("master", bucket), bucket, f.master_type, setup.homes.master,
                          held};
     case State::moment1:
     case State::moment2:
-      if (f.moments < (state == State::moment1 ? 1 : 2)) return std::nullopt;
+      if (!setup.trains(bucket) || f.moments < (state == State::moment1 ? 1 : 2))
+        return std::nullopt;
       return StateBuffer{bucket_name(state == State::moment1 ? "m" : "v", bucket), bucket,
                          f.moment_type, setup.homes.moments, held};
   }

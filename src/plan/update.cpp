@@ -21,15 +21,17 @@ class Updater {
       if (setup_.shard_optimizer) shrink_states(b);
     }
     const std::vector<std::uint32_t> norm_after = last_sums();
+    bool decided = false;
     rewrite(program_,
             [&](std::size_t, std::uint32_t index, const Step& step, std::vector<Step>& out) {
               if (step.verb == Verb::update) {
-                if (step.subject == 0) verdict(out);
+                if (!decided) verdict(out);
+                decided = true;
                 return tiles(step, out);
               }
               out.push_back(step);
               for (std::size_t b = 0; b < norm_after.size(); ++b) {
-                if (norm_after[b] == index) out.push_back(norm(step, b));
+                if (setup_.trains(b) && norm_after[b] == index) out.push_back(norm(step, b));
               }
             });
   }

@@ -22,14 +22,21 @@ Layout::Layout(std::span<const Unit> units, std::uint64_t bucket_elements, int w
     expects(!unit.numels.empty(), "Layout: unit " + unit.name + " has no parameters");
   std::vector<std::size_t> starts;  // units that open a bucket
   std::uint64_t held = 0;
+  const auto joins = [&](std::size_t u) {  // the unit before it
+    return u > 0 && units[u].trainable == units[u - 1].trainable;
+  };
+  const auto drop_small = [&] {  // the newest bucket joins the one before
+    if (!starts.empty() && held < bucket_elements && joins(starts.back())) starts.pop_back();
+  };
   for (std::size_t u = 0; u < units.size(); ++u) {
-    if (starts.empty() || held >= bucket_elements) {
+    if (!joins(u)) drop_small();
+    if (!joins(u) || held >= bucket_elements) {
       starts.push_back(u);
       held = 0;
     }
     held += padded_numel(units[u]);
   }
-  if (starts.size() > 1 && held < bucket_elements) starts.pop_back();
+  drop_small();
   for (std::size_t b = 0; b < starts.size(); ++b) {
     const std::size_t end = b + 1 < starts.size() ? starts[b + 1] : units.size();
     append(units.subspan(starts[b], end - starts[b]));
@@ -37,7 +44,7 @@ Layout::Layout(std::span<const Unit> units, std::uint64_t bucket_elements, int w
 }
 
 void Layout::append(std::span<const Unit> units) {
-  Bucket bucket{"", slots_.size(), 0, 0};
+  Bucket bucket{"", slots_.size(), 0, 0, units.front().trainable};
   for (const Unit& unit : units) {
     bucket.name += (bucket.name.empty() ? "" : "+") + unit.name;
     for (const std::uint64_t numel : unit.numels) {

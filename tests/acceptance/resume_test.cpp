@@ -161,6 +161,8 @@ TEST_CASE("what does not belong together is refused") {
   refused("--steps 3 --resume " + saves.path + "/nothing", 4, "open failed");
   refused("--steps 3 --resume latest", 2, "--resume latest: needs --save");
   refused("--steps 3 --ffn-width 96 --resume " + saves.at(2), 4, "another model");
+  refused("--steps 3 --freeze embed.* --resume " + saves.at(2), 2, "--freeze: got 'embed.*', but");
+  refused("--steps 3 --freeze embed.* --freeze layer9.*", 2, "'layer9.*' names no parameter");
   refused("--steps 3 --keep 2", 2, "--keep: needs --save");
   refused("--steps 3 --save-every 3x" + saves.flags(), 2, "need a number of steps or auto");
   const std::string text = bench.folder.write("other.txt", sentences(300));

@@ -50,6 +50,7 @@ const std::map<std::string, std::pair<std::string, std::string>> samples = {
     {"vocab_size", {"259", "259"}},
     {"context", {"64", "64"}},
     {"dropout", {"0.1", "0.1"}},
+    {"freeze", {"embed.*", "[\"embed.*\"]"}},
     {"seed", {"18446744073709551615", "18446744073709551615"}},
     {"data", {"a.txt", "[\"a.txt\"]"}},
     {"val_data", {"b.txt", "[\"b.txt\"]"}},

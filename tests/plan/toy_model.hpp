@@ -9,6 +9,7 @@
 
 #include "sherd/base/errors.hpp"
 #include "sherd/base/philox.hpp"
+#include "sherd/model/frozen.hpp"
 #include "sherd/model/spec.hpp"
 #include "sherd/plan/plan.hpp"
 
@@ -122,6 +123,7 @@ struct Case {
   plan::MemoryConfig memory{};  // where states live; recompute is above
   optim::Master master = optim::Master::fp32;
   optim::Moments moments = optim::Moments::fp32;
+  std::vector<std::string> frozen{};  // patterns
 };
 
 inline std::string describe(const Case& c) {
@@ -157,8 +159,10 @@ inline plan::Setup setup(const Case& c) {
   optimizer.optimizer = c.optimizer;
   constexpr DType compute[] = {DType::f32, DType::bf16, DType::f16};
   const Target target{DeviceKind::cpu, compute[static_cast<std::size_t>(c.precision)], 1};
-  plan::Setup setup = plan::make_setup(model::declare(network(c.layers, c.tied), target, {4, 25}),
-                                       sharding, memory, precision, optimizer, c.world);
+  Model model = network(c.layers, c.tied);
+  model.frozen = model::frozen_by(c.frozen);
+  plan::Setup setup = plan::make_setup(model::declare(model, target, {4, 25}), sharding, memory,
+                                       precision, optimizer, c.world);
   setup.grad_accum = c.accum;
   setup.sample = {25, DType::i32, 25, DType::i32};
   setup.eval_batches = c.eval_batches;

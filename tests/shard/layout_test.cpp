@@ -178,6 +178,25 @@ TEST_CASE("units join the bucket before them until it is full, and a small last 
   CHECK(names(1ull << 40) == Names{"embed+a+b+c"});
 }
 
+TEST_CASE("trainable and frozen units never share a bucket") {
+  const std::vector<Unit> all{{"embed", {1024}, false}, {"a", {256}, false}, {"b", {100}, true},
+                              {"c", {256}, true},       {"d", {256}, true},  {"e", {1024}, false}};
+  const auto found = [&](std::uint64_t limit) {
+    std::vector<std::string> names;
+    const Layout layout(all, limit, 3);
+    for (const shard::Bucket& bucket : layout.buckets()) {
+      names.push_back(bucket.name);
+      for (std::size_t p = bucket.first; p < bucket.first + bucket.count; ++p)
+        CHECK(bucket.trainable == (p >= 2 && p < 5));
+    }
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  CHECK(found(1) == Names{"embed", "a", "b", "c", "d", "e"});
+  CHECK(found(512) == Names{"embed+a", "b+c+d", "e"});
+  CHECK(found(1ull << 40) == Names{"embed+a", "b+c+d", "e"});
+}
+
 TEST_CASE("tiles are whole, in order, at most the limit and cover a range") {
   for (const std::uint64_t count : {std::uint64_t{0}, quantum, shard::tile_limit,
                                     shard::tile_limit + quantum, 3 * shard::tile_limit}) {

@@ -2,10 +2,13 @@
 // A small GPT-2 whose sizes divide by nothing, and tokens for it that are made, not stored.
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "sherd/base/philox.hpp"
 #include "sherd/launch/job.hpp"
+#include "sherd/model/frozen.hpp"
 #include "sherd/model/gpt2.hpp"
 
 namespace sherd::test {
@@ -50,9 +53,11 @@ inline model::Gpt2Config awkward_gpt2(std::int64_t layers = 2) {
           .context = awkward_length};
 }
 
-inline launch::Job awkward_job(const model::Gpt2Config& config, std::uint64_t samples) {
+inline launch::Job awkward_job(const model::Gpt2Config& config, std::uint64_t samples,
+                               const std::vector<std::string>& frozen = {}) {
   launch::Job job;
   job.model = model::gpt2(config);
+  job.model.frozen = model::frozen_by(frozen);
   job.description = "awkward";
   job.length = awkward_length;
   job.train = std::make_unique<MadeTokens>(samples);

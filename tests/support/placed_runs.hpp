@@ -23,6 +23,7 @@ struct Formats {
   optim::Moments moments = optim::Moments::fp32;
   optim::Kind optimizer = optim::Kind::adamw;
   std::int64_t accum = 1;
+  bool frozen = false;  // part of the network
 };
 
 inline constexpr Formats formats[] = {
@@ -52,6 +53,12 @@ inline constexpr Formats formats[] = {
     {.name = "sgd with int8 momentum",
      .moments = optim::Moments::int8,
      .optimizer = optim::Kind::sgd},
+    {.name = "fp32, partly frozen, accumulated", .accum = 2, .frozen = true},
+    {.name = "bf16, partly frozen",
+     .precision = optim::Precision::bf16,
+     .moments = optim::Moments::int8,
+     .frozen = true},
+    {.name = "fp16, partly frozen", .precision = optim::Precision::fp16, .frozen = true},
 };
 
 inline launch::RunConfig resident(const Formats& f, int world) {
@@ -61,6 +68,7 @@ inline launch::RunConfig resident(const Formats& f, int world) {
   config.precision.master = f.master;
   config.precision.moments = f.moments;
   config.optimizer.optimizer = f.optimizer;
+  if (f.frozen) config.model.freeze = {"embed.*", "*.qkv_weight", "layer1.mlp.*", "head.ln_gamma"};
   config.batch.grad_accum = f.accum;
   config.sharding.reduce_every = plan::ReduceEvery::micro;
   return config;
@@ -155,7 +163,8 @@ struct On {
 /// Trains, and checks that every tier holds what was planned, to the byte.
 inline Bits bits_of(const launch::RunConfig& config, const On& on = {}) {
   ThreadRun run{.config = config, .job = [&](Rank) {
-                  launch::Job job = awkward_job(awkward_gpt2(3), one_and_a_half_batches(config));
+                  launch::Job job = awkward_job(awkward_gpt2(3), one_and_a_half_batches(config),
+                                                config.model.freeze);
                   job.validate = std::make_unique<MadeTokens>(5, 5);
                   return job;
                 }};

@@ -35,7 +35,8 @@ inline launch::RunConfig saving(launch::RunConfig config, const Course& course) 
 inline Played play(const launch::RunConfig& asked, const Course& course) {
   const launch::RunConfig config = saving(asked, course);
   const ThreadRun run{.config = config, .job = [&](Rank) {
-                        return awkward_job(awkward_gpt2(3), one_and_a_half_batches(config));
+                        return awkward_job(awkward_gpt2(3), one_and_a_half_batches(config),
+                                           config.model.freeze);
                       }};
   checkpoint::Store store(io::storage(), course.root);
   if (!course.root.empty()) store.enter();

@@ -24,8 +24,6 @@ class Checkpoint {
   [[nodiscard]] const std::string& folder() const { return folder_; }
   /// Null where there is no such tensor.
   [[nodiscard]] const Tensor* find(const std::string& name) const;
-  /// The type in which all tensors keep that state; nothing where they do not keep it.
-  [[nodiscard]] std::optional<DType> type_of(State state) const;
 
   /// Fills `into` with packed_bytes of elements [first, first + count); `first` is a multiple of
   /// 256, and so is the end or it is the tensor's. The tensor has the state.

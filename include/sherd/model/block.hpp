@@ -1,6 +1,7 @@
 #pragma once
 // What a user writes. A block declares sizes once and computes on views. It never allocates,
 // communicates or waits, and cannot learn the rank, world, stage, tier or micro-step.
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <optional>
@@ -79,7 +80,7 @@ struct Backward {
   View in, d_out, d_in, scratch;  // `in` only after save_input; d_in is absent for the first block
   std::span<const View> params, saves;  // params backward does not read are absent
   std::span<const bool> lost;           // this save has undefined contents: rebuild it first
-  std::span<const Grad> grads;          // every one must be written
+  std::span<const Grad> grads;  // must be written, but those that are absent: of frozen ones
 };
 
 /// Forward, loss and backward of the head, chunk by chunk of rows, so logits never exist in full.
@@ -142,6 +143,8 @@ struct Model {
   };
   std::vector<Entry> blocks;
   std::unique_ptr<Head> head;
+  /// Of a parameter's name: it is never trained. Nothing: all are.
+  std::function<bool(std::string_view)> frozen{};
 
   template <class B, class... Args>
   Model& add(std::string name, Args&&... args) {

@@ -2,6 +2,7 @@
 // Which network.
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace sherd::model {
 
@@ -18,7 +19,8 @@ struct ModelConfig {
   std::int64_t vocab_size = 0;
   std::int64_t context = 0;
   double dropout = 0;
-  std::uint64_t seed = 0;  // of initial weights, sample order, dropout and rounding
+  std::vector<std::string> freeze{};  // patterns of parameters that are not trained
+  std::uint64_t seed = 0;             // of initial weights, sample order, dropout and rounding
 };
 
 }  // namespace sherd::model

@@ -25,13 +25,13 @@ void linear(const LinearArgs& args, StreamRef stream);
 struct LinearBackwardArgs {
   View x, weight, d_out;
   View d_in;              // [rows, in]; absent: not wanted
-  Grad d_weight, d_bias;  // d_bias absent: there is none
+  Grad d_weight, d_bias;  // absent: frozen, or there is no bias
   View scratch;
   View gelu_of{};  // [rows, in]: x was GELU of this, and d_in is its gradient; or absent
 };
 void linear_backward(const LinearBackwardArgs& args, StreamRef stream);
 
-/// to (=|+=) xᵀ·d_out, rounded as the gradient's type asks.
+/// to (=|+=) xᵀ·d_out, rounded as the gradient's type asks; nothing where `to` is absent.
 struct WeightGradientArgs {
   View x, d_out;
   Grad to;

@@ -11,7 +11,8 @@ struct ParamSpec {
   std::string name;  // "layer0.attention.qkv"
   Shape shape;
   Init init;
-  std::size_t home = 0;  // block index
+  std::size_t home = 0;   // block index
+  bool trainable = true;  // false: it stays as it was loaded
 };
 
 struct SaveSpec {
@@ -37,10 +38,13 @@ struct BlockSpec {
 struct ModelSpec {
   Target target;
   Shape rows;                     // [sequences, length] of a micro-batch
-  std::vector<ParamSpec> params;  // in order of declaration; names are unique
+  std::vector<ParamSpec> params;  // in order of declaration, frozen ones first; names are unique
   std::vector<BlockSpec> blocks;  // with the head as last
 
   [[nodiscard]] std::uint64_t parameters() const;  // unpadded, tied ones once
+  [[nodiscard]] std::uint64_t trainable() const;   // of them
+  /// Some parameter of the block has a gradient.
+  [[nodiscard]] bool trains(std::size_t block) const;
 };
 
 /// Runs every `declare`.

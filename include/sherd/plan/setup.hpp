@@ -66,9 +66,11 @@ struct Setup {
   [[nodiscard]] Tier host_tier() const {
     return model.target.kind == DeviceKind::cpu ? Tier::host : Tier::pinned;
   }
-  /// Elements of a bucket whose optimizer state this rank holds and updates.
+  [[nodiscard]] bool trains(std::size_t bucket) const { return layout.buckets()[bucket].trainable; }
+  /// Elements of a bucket whose optimizer state this rank holds and updates; of a frozen one, that
+  /// it loads.
   [[nodiscard]] shard::Range held(std::size_t bucket) const {
-    if (shard_optimizer) return layout.shard(bucket, rank);
+    if (trains(bucket) ? shard_optimizer : shard_params) return layout.shard(bucket, rank);
     return {0, layout.buckets()[bucket].numel};
   }
 };

@@ -26,6 +26,7 @@ struct Range {
 struct Unit {
   std::string name;
   std::vector<std::uint64_t> numels;
+  bool trainable = true;
 };
 
 /// A parameter's place: `padded` reaches to the next parameter, or to the bucket's end.
@@ -38,6 +39,7 @@ struct Bucket {
   std::string name;                  // of its units, "layer0" or "embed+layer0"
   std::size_t first = 0, count = 0;  // parameters [first, first + count)
   std::uint64_t numel = 0;           // padded to world quanta
+  bool trainable = true;             // false: it has no gradients and no optimizer state
 };
 
 /// A parameter's part inside a range of its bucket.
@@ -51,7 +53,8 @@ struct Segment {
 class Layout {
  public:
   /// Units in order; one joins the bucket before it while that holds fewer than `bucket_elements`,
-  /// and so does a last one that is smaller than that itself.
+  /// and so does a last one that is smaller than that itself. Trainable and frozen ones never share
+  /// a bucket.
   Layout(std::span<const Unit> units, std::uint64_t bucket_elements, int world);
 
   [[nodiscard]] int world() const { return world_; }
