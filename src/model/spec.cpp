@@ -90,7 +90,8 @@ void check_chain(const ModelSpec& spec) {
 void freeze(ModelSpec& spec, const std::function<bool(std::string_view)>& frozen) {
   std::vector<std::size_t> order(spec.params.size()), place(spec.params.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::ranges::stable_partition(order, [&](std::size_t p) { return frozen(spec.params[p].name); });
+  std::stable_partition(order.begin(), order.end(),
+                        [&](std::size_t p) { return frozen(spec.params[p].name); });
   std::vector<ParamSpec> params;
   for (std::size_t at = 0; at < order.size(); ++at) {
     place[order[at]] = at;

@@ -18,8 +18,9 @@ void cut(Range range, std::uint64_t most, bool low, std::vector<Tile>& tiles) {
 // Elements of a shard that leave the device, a whole number of quanta.
 std::uint64_t low_elements(const Homes& homes, std::uint64_t count) {
   if (homes.all_on_device()) return 0;
-  const auto quanta = static_cast<double>(count / shard::quantum);
-  return static_cast<std::uint64_t>(std::ceil(homes.fraction * quanta)) * shard::quantum;
+  const std::uint64_t quanta = count / shard::quantum;
+  return static_cast<std::uint64_t>(std::ceil(homes.fraction * static_cast<double>(quanta))) *
+         shard::quantum;
 }
 
 }  // namespace
