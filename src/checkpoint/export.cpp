@@ -26,6 +26,11 @@ class Reader {
     if (tensor_ == nullptr) throw DataError(from.folder() + ": has no tensor '" + param + "'");
     numel_ = static_cast<std::uint64_t>(tensor_->shape.numel());
   }
+  [[nodiscard]] std::vector<float> all() {
+    std::vector<float> values(numel_);
+    read(0, values);
+    return values;
+  }
   [[nodiscard]] Shape shape() const { return tensor_->shape; }
   void read(std::uint64_t first, std::span<float> out) {
     const std::uint64_t low = first / shard::quantum * shard::quantum;
@@ -41,6 +46,35 @@ class Reader {
   const Tensor* tensor_;
   std::uint64_t numel_ = 0;
   std::vector<float> space_;
+};
+
+/// What the adapter of a tensor adds to its weights.
+class Adapter {
+ public:
+  Adapter(const Checkpoint& from, const model::Architecture& network, const FolderTensor& tensor) {
+    const std::string name = model::adapter_of(network, tensor);
+    if (name.empty()) return;
+    std::visit([&](const auto& c) { scale_ = c.lora.scale(), rank_ = c.lora.rank; }, network);
+    a_ = Reader(from, name + ".lora_a").all();
+    b_ = Reader(from, name + ".lora_b").all();
+  }
+  [[nodiscard]] bool any() const { return rank_ > 0; }
+  /// `values` are columns [first, ...) of a row of the tensor's part of the weight.
+  void add_to(std::uint64_t row, std::uint64_t first, std::span<float> values) const {
+    const auto rank = static_cast<std::uint64_t>(rank_);
+    const std::uint64_t columns = any() ? b_.size() / rank : 0;
+    for (std::size_t k = 0; any() && k < values.size(); ++k) {
+      double sum = 0;
+      for (std::uint64_t r = 0; r < rank; ++r)
+        sum += double{a_[row * rank + r]} * double{b_[r * columns + first + k]};
+      values[k] = static_cast<float>(double{values[k]} + double{scale_} * sum);
+    }
+  }
+
+ private:
+  std::int64_t rank_ = 0;
+  float scale_ = 0;
+  std::vector<float> a_, b_;  // [in, rank], [rank, columns]
 };
 
 /// Appends values to a file in another type.
@@ -68,13 +102,13 @@ class Out {
 };
 
 // Row by row, or all at once where the tensor takes whole rows.
-void write_lying(Reader& from, const FolderTensor& tensor, Out& out) {
+void write_lying(Reader& from, const FolderTensor& tensor, const Adapter& adapter, Out& out) {
   const auto rows = static_cast<std::uint64_t>(from.shape().rows);
   const auto row = static_cast<std::uint64_t>(from.shape().cols);
   const auto columns = static_cast<std::uint64_t>(tensor.columns);
   const auto first = static_cast<std::uint64_t>(tensor.first_column);
   std::vector<float> values;
-  if (columns == row) {
+  if (columns == row && !adapter.any()) {
     for (std::uint64_t done = 0; done < rows * row; done += export_chunk) {
       values.resize(std::min(export_chunk, rows * row - done));
       from.read(done, values);
@@ -85,12 +119,13 @@ void write_lying(Reader& from, const FolderTensor& tensor, Out& out) {
   values.resize(columns);
   for (std::uint64_t i = 0; i < rows; ++i) {
     from.read(i * row + first, values);
+    adapter.add_to(i, 0, values);
     out.put(values);
   }
 }
 
 // As many of the tensor's rows, our columns, as memory holds, from all of our rows.
-void write_turned(Reader& from, const FolderTensor& tensor, Out& out) {
+void write_turned(Reader& from, const FolderTensor& tensor, const Adapter& adapter, Out& out) {
   const auto rows = static_cast<std::uint64_t>(from.shape().rows);
   const auto row = static_cast<std::uint64_t>(from.shape().cols);
   const auto columns = static_cast<std::uint64_t>(tensor.columns);
@@ -102,6 +137,7 @@ void write_turned(Reader& from, const FolderTensor& tensor, Out& out) {
     line.resize(width);
     for (std::uint64_t i = 0; i < rows; ++i) {
       from.read(i * row + static_cast<std::uint64_t>(tensor.first_column) + j, line);
+      adapter.add_to(i, j, line);
       for (std::uint64_t k = 0; k < width; ++k) turned[k * rows + i] = line[k];
     }
     out.put(turned);
@@ -127,8 +163,8 @@ std::vector<std::vector<FolderTensor>> split(std::vector<FolderTensor> tensors,
   return files;
 }
 
-Bytes write_file(const Checkpoint& from, const std::vector<FolderTensor>& tensors,
-                 const io::Stored& file, DType type) {
+Bytes write_file(const Checkpoint& from, const model::Architecture& network,
+                 const std::vector<FolderTensor>& tensors, const io::Stored& file, DType type) {
   std::vector<io::NewTensor> heads;
   for (const FolderTensor& tensor : tensors) heads.push_back({tensor.name, type, tensor.shape});
   const std::string head = io::safetensors_head(heads);
@@ -136,9 +172,10 @@ Bytes write_file(const Checkpoint& from, const std::vector<FolderTensor>& tensor
   Bytes at = head.size(), total = 0;
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     Reader reader(from, tensors[i].param);
+    const Adapter adapter(from, network, tensors[i]);
     Out out(file, at, type);
-    tensors[i].transposed ? write_turned(reader, tensors[i], out)
-                          : write_lying(reader, tensors[i], out);
+    tensors[i].transposed ? write_turned(reader, tensors[i], adapter, out)
+                          : write_lying(reader, tensors[i], adapter, out);
     const Bytes size = bytes_of(type, heads[i].numel());
     at += size;
     total += size;
@@ -165,7 +202,7 @@ void export_folder(const Checkpoint& from, const std::string& folder,
         files.size() == 1 ? "model.safetensors"
                           : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, files.size());
     io::Stored file = made.create(name);
-    total += write_file(from, files[i], file, options.type);
+    total += write_file(from, network, files[i], file, options.type);
     file.close();
     for (const FolderTensor& tensor : files[i]) places[tensor.name] = name;
   }
@@ -173,6 +210,20 @@ void export_folder(const Checkpoint& from, const std::string& folder,
     const nlohmann::json index{{"metadata", {{"total_size", total}}}, {"weight_map", places}};
     made.write("model.safetensors.index.json", index.dump(2) + "\n");
   }
+  made.publish();
+}
+
+void export_adapters(const Checkpoint& from, const std::string& folder, DType type) {
+  const model::Architecture network =
+      model::parse_description(from.folder(), from.manifest().model);
+  std::vector<FolderTensor> tensors = model::adapter_map(network);
+  if (tensors.empty()) throw ConfigError({"--adapters: " + from.folder() + " has no adapters"});
+  std::ranges::sort(tensors, {}, &FolderTensor::name);
+  io::NewFolder made(io::storage(), folder);
+  made.write("adapter_config.json", model::write_adapter_config(network));
+  io::Stored file = made.create("adapter_model.safetensors");
+  (void)write_file(from, network, tensors, file, type);
+  file.close();
   made.publish();
 }
 

@@ -124,6 +124,7 @@ CheckpointCommand::CheckpointCommand(CLI::App& app)
   export_->add_option("--file-size", file_size_, "a file is closed before it grows larger")
       ->type_name("SIZE")
       ->capture_default_str();
+  export_->add_flag("--adapters", adapters_, "adapters alone, as PEFT writes them; else merged");
   import_->add_option("--out", out_, "a new folder of checkpoints: for --save and --resume latest")
       ->required()
       ->type_name("DIR");
@@ -197,7 +198,8 @@ int CheckpointCommand::export_weights() const {
   checkpoint::ExportOptions options{DType::f32, *size};
   if (dtype_ == "bf16") options.type = DType::bf16;
   if (dtype_ == "fp16") options.type = DType::f16;
-  checkpoint::export_folder(from, out_, options);
+  adapters_ ? checkpoint::export_adapters(from, out_, options.type)
+            : checkpoint::export_folder(from, out_, options);
   if (json_)
     std::cout << Json{{"from", from.folder()}, {"out", out_}, {"dtype", dtype_}}.dump()
               << std::endl;

@@ -30,7 +30,7 @@ class CheckpointCommand {
 
   CLI::App *group_, *inspect_, *verify_, *diff_, *export_, *import_;
   std::string folder_, other_, out_, dtype_ = "fp32", file_size_ = "5GB";
-  bool json_ = false;
+  bool json_ = false, adapters_ = false;
 };
 
 }  // namespace sherd::cli

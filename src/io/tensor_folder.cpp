@@ -14,8 +14,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view single_name = "/model.safetensors";
-constexpr std::string_view index_name = "/model.safetensors.index.json";
 constexpr std::size_t most_files = 512;  // each stays open
 
 bool exists(const std::string& path) {
@@ -52,9 +50,9 @@ std::map<std::string, std::vector<std::string>> read_weight_map(const File& file
 
 }  // namespace
 
-TensorFolder::TensorFolder(const std::string& folder) : folder_(folder) {
-  const std::string single = folder_ + std::string(single_name);
-  const std::string index = folder_ + std::string(index_name);
+TensorFolder::TensorFolder(const std::string& folder, const std::string& stem) : folder_(folder) {
+  const std::string single = folder_ + "/" + stem + ".safetensors";
+  const std::string index = single + ".index.json";
   if (exists(single)) {
     open_single(single);
   } else if (exists(index)) {
@@ -65,7 +63,8 @@ TensorFolder::TensorFolder(const std::string& folder) : folder_(folder) {
 }
 
 bool TensorFolder::holds_weights(const std::string& folder) {
-  return exists(folder + std::string(single_name)) || exists(folder + std::string(index_name));
+  const std::string single = folder + "/model.safetensors";
+  return exists(single) || exists(single + ".index.json");
 }
 
 void TensorFolder::open_single(const std::string& path) {

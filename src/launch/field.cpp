@@ -59,6 +59,23 @@ void add_model(Fields& f, model::ModelConfig& c) {
       {in, "context", "longest sequence; 0: as the preset says", &c.context, up_to(dimension)});
   f.push_back(
       {in, "dropout", "part of the activations dropped in training", &c.dropout, below_one});
+  f.push_back({in, "lora_rank", "train low-rank adapters instead of the network; 0: none",
+               &c.lora_rank, up_to(4096)});
+  f.push_back({in, "lora_alpha", "adapters count alpha / rank", &c.lora_alpha, positive});
+  f.push_back({in,
+               "lora_targets",
+               "products with an adapter, or all; none: q_proj and v_proj, of GPT-2 c_attn",
+               &c.lora_targets,
+               {},
+               {},
+               "NAME"});
+  f.push_back({in,
+               "lora_from",
+               "start from adapters that PEFT wrote, which say rank, alpha and targets",
+               &c.lora_from,
+               {},
+               {},
+               "DIR"});
   f.push_back({in,
                "freeze",
                "parameters that are not trained; a * stands for any part of a name",

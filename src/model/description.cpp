@@ -31,6 +31,26 @@ float eps_of(JsonKeys& keys) {
   return keys.fraction("eps", 0.5f);
 }
 
+LoraConfig lora_of(JsonKeys& keys) {
+  const json* object = keys.find("lora");
+  if (object == nullptr) return {};
+  JsonKeys own(*object, "lora.");
+  LoraConfig lora;
+  lora.rank = own.needed("rank");
+  lora.alpha = static_cast<float>(own.needed_number("alpha"));
+  std::vector<std::string> names;
+  const json* targets = own.find("targets");
+  for (const json& target : targets != nullptr && targets->is_array() ? *targets : json::array())
+    names.push_back(target.is_string() ? target.get<std::string>() : "");
+  if (const auto sites = sites_of(names); sites && *sites != 0) {
+    lora.sites = *sites;
+  } else {
+    own.problem("targets", targets == nullptr ? json() : *targets, "names of products");
+  }
+  keys.problems.insert(keys.problems.end(), own.problems.begin(), own.problems.end());
+  return lora;
+}
+
 Gpt2Config gpt2_of(JsonKeys& keys) {
   Gpt2Config c;
   c.layers = keys.needed("layers");
@@ -42,6 +62,7 @@ Gpt2Config gpt2_of(JsonKeys& keys) {
   const json* dropout = keys.find("dropout");
   if (dropout != nullptr && *dropout != 0) c.dropout = keys.fraction("dropout", 0);
   c.eps = eps_of(keys);
+  c.lora = lora_of(keys);
   return c;
 }
 
@@ -79,6 +100,7 @@ LlamaConfig llama_of(JsonKeys& keys) {
   c.rotary = rotary_of(keys);
   c.eps = eps_of(keys);
   c.tied = keys.flag("tied", false);
+  c.lora = lora_of(keys);
   return c;
 }
 

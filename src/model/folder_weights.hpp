@@ -15,8 +15,9 @@ namespace sherd::model {
 class FolderWeights final : public Weights {
  public:
   /// `otherwise` gives the parameters that are not bound.
-  FolderWeights(const std::string& folder, std::unique_ptr<Weights> otherwise)
-      : tensors_(folder), otherwise_(std::move(otherwise)) {}
+  FolderWeights(const std::string& folder, std::unique_ptr<Weights> otherwise,
+                const std::string& stem = "model")
+      : tensors_(folder, stem), otherwise_(std::move(otherwise)) {}
 
   /// From now on `param` is read from `pieces`, which hold all of it; each sentence says what is
   /// wrong, and then it is not bound.

@@ -27,6 +27,11 @@ Bytes linears(const Gpt2Config& c, std::int64_t rows, const Target& target) {
 
 }  // namespace
 
+Gpt2Attention::Gpt2Attention(const Gpt2Config& c)
+    : config_(c),
+      qkv_(c.lora, c.width, {{"c_attn", 0, 3 * c.width}}, {proj_bias + 1, lse + 1}),
+      proj_(c.lora, c.width, {{"c_proj", 0, c.width}}, qkv_.end()) {}
+
 void Gpt2Attention::declare(Declare& d) const {
   const std::int64_t n = d.rows().numel(), width = config_.width;
   const Target target = d.target();
@@ -45,11 +50,14 @@ void Gpt2Attention::declare(Declare& d) const {
   d.save("qkv", {n, 3 * width}, target.compute);
   d.save("attended", {n, width}, target.compute);
   d.save("lse", {d.rows().rows * config_.heads, d.rows().cols}, DType::f32);
+  qkv_.declare(d, n);
+  proj_.declare(d, n);
   d.save_input();
   if (config_.dropout > 0) d.random();
 
   const kernels::AttentionShape shape = attention_shape(config_, d.rows());
-  const Bytes products = linears(config_, n, target);
+  const Bytes products =
+      std::max({linears(config_, n, target), qkv_.scratch(n, target), proj_.scratch(n, target)});
   Carver backward;
   backward.take({n, 3 * width}, target.compute);
   backward.take(
@@ -64,8 +72,10 @@ void Gpt2Attention::branch(const Forward& f, Attend attend) const {
   kernels::layer_norm({f.in, p[ln_gamma], p[ln_beta], s[ln], s[mean], s[rstd], config_.eps},
                       f.stream);
   linear({s[ln], p[qkv_weight], p[qkv_bias], s[qkv], f.scratch}, f.stream);
+  qkv_.add_to(s[qkv], s[ln], f);
   attend(attention_shape(config_, f.batch.inputs.shape));
   linear({s[attended], p[proj_weight], p[proj_bias], f.out, f.scratch}, f.stream);
+  proj_.add_to(f.out, s[attended], f);
   const float drop = f.training ? config_.dropout : 0;
   kernels::dropout({f.out, f.in, f.out, drop, substream(f.rng, 1)}, f.stream);
 }
@@ -102,12 +112,14 @@ void Gpt2Attention::backward(const Backward& b) {
   linear_backward({s[attended], p[proj_weight], d_proj, d_branch, b.grads[proj_weight],
                    b.grads[proj_bias], tool},
                   b.stream);
+  proj_.backward(d_proj, s[attended], d_branch, b, tool);
   kernels::attention_backward({attention_shape(config_, b.batch.inputs.shape), s[qkv], s[attended],
                                s[lse], d_branch, d_qkv, tool},
                               b.stream);
   linear_backward(
       {s[ln], p[qkv_weight], d_qkv, d_branch, b.grads[qkv_weight], b.grads[qkv_bias], tool},
       b.stream);
+  qkv_.backward(d_qkv, s[ln], d_branch, b, tool);
   kernels::layer_norm_backward({b.in, d_branch, p[ln_gamma], s[mean], s[rstd], b.d_out, b.d_in,
                                 b.grads[ln_gamma], b.grads[ln_beta], tool},
                                b.stream);

@@ -1,5 +1,6 @@
 #pragma once
 // The parts of GPT-2 before its head; `gpt2` puts them together.
+#include "model/adapters.hpp"
 #include "model/init.hpp"
 #include "sherd/model/gpt2.hpp"
 
@@ -25,7 +26,7 @@ class Gpt2Embed final : public Block {
 /// out = in + drop(proj(attention(qkv(norm(in))))).
 class Gpt2Attention final : public Block {
  public:
-  explicit Gpt2Attention(const Gpt2Config& config) : config_(config) {}
+  explicit Gpt2Attention(const Gpt2Config& config);
   void declare(Declare& d) const override;
   void forward(const Forward& f) override;
   void backward(const Backward& b) override;
@@ -37,12 +38,13 @@ class Gpt2Attention final : public Block {
   void branch(const Forward& f, Attend attend) const;
 
   Gpt2Config config_;
+  Adapters qkv_, proj_;
 };
 
 /// out = in + drop(proj(gelu(fc(norm(in))))).
 class Gpt2Mlp final : public Block {
  public:
-  explicit Gpt2Mlp(const Gpt2Config& config) : config_(config) {}
+  explicit Gpt2Mlp(const Gpt2Config& config);
   void declare(Declare& d) const override;
   void forward(const Forward& f) override;
   void backward(const Backward& b) override;
@@ -53,6 +55,7 @@ class Gpt2Mlp final : public Block {
 
  private:
   Gpt2Config config_;
+  Adapters fc_, proj_;
 };
 
 }  // namespace sherd::model

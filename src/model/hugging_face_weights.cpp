@@ -33,7 +33,26 @@ std::vector<std::string> strangers(const FolderWeights& weights, const Architect
 
 }  // namespace
 
-std::unique_ptr<Weights> open_weights(const ModelConfig& config, const ModelSpec& spec) {
+namespace {
+
+/// The adapters of a folder, before what the network has without them.
+std::unique_ptr<Weights> with_adapters(const ModelConfig& config, const ModelSpec& spec,
+                                       std::unique_ptr<Weights> base) {
+  auto weights =
+      std::make_unique<FolderWeights>(config.lora_from, std::move(base), "adapter_model");
+  std::string problems;
+  for (FolderTensor& tensor : adapter_map(resolve(config))) {
+    const auto param = std::ranges::find(spec.params, tensor.param, &ParamSpec::name);
+    expects(param != spec.params.end(), "open_weights: got a network without its adapters");
+    for (const std::string& problem : weights->bind(*param, {std::move(tensor)}, ""))
+      problems += "\n  " + problem;
+  }
+  if (!problems.empty())
+    throw DataError("the adapters in " + config.lora_from + " do not fit the network:" + problems);
+  return weights;
+}
+
+std::unique_ptr<Weights> open_base(const ModelConfig& config, const ModelSpec& spec) {
   if (!names_folder(config) ||
       (config.random_init && !io::TensorFolder::holds_weights(config.model)))
     return random_weights(config.seed);
@@ -47,6 +66,7 @@ std::unique_ptr<Weights> open_weights(const ModelConfig& config, const ModelSpec
   auto weights = std::make_unique<FolderWeights>(config.model, random_weights(config.seed));
   std::vector<std::string> problems;
   for (const ParamSpec& param : spec.params) {
+    if (is_adapter(param.name)) continue;  // starts at random
     expects(pieces.contains(param.name),
             "open_weights: got " + param.name + ", need a parameter of the folder's network");
     const auto found = weights->bind(param, pieces[param.name], body_prefix(architecture));
@@ -59,6 +79,13 @@ std::unique_ptr<Weights> open_weights(const ModelConfig& config, const ModelSpec
   std::string text = "the weights in " + config.model + " do not fit the network:";
   for (const std::string& problem : problems) text += "\n  " + problem;
   throw DataError(text);
+}
+
+}  // namespace
+
+std::unique_ptr<Weights> open_weights(const ModelConfig& config, const ModelSpec& spec) {
+  std::unique_ptr<Weights> base = open_base(config, spec);
+  return config.lora_from.empty() ? std::move(base) : with_adapters(config, spec, std::move(base));
 }
 
 }  // namespace sherd::model

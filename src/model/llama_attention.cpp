@@ -59,7 +59,23 @@ void turn(const LlamaConfig& c, Shape rows, std::span<const View> params, const 
                   stream);
 }
 
+// Parameters and saves of the block before its adapters'.
+Adapters::Start own_of(const LlamaConfig& c) {
+  if (c.kind == LlamaKind::qwen3) return {k_gain + 1, turned + 1};
+  return {c.kind == LlamaKind::qwen2 ? std::size_t{qkv_bias} + 1 : std::size_t{proj_weight} + 1,
+          lse + 1};
+}
+
 }  // namespace
+
+LlamaAttention::LlamaAttention(const LlamaConfig& c)
+    : config_(c),
+      qkv_(c.lora, c.width,
+           {{"q_proj", 0, c.attention_width()},
+            {"k_proj", c.attention_width(), c.kv_width()},
+            {"v_proj", c.attention_width() + c.kv_width(), c.kv_width()}},
+           own_of(c)),
+      proj_(c.lora, c.attention_width(), {{"o_proj", 0, c.width}}, qkv_.end()) {}
 
 void LlamaAttention::declare(Declare& d) const {
   const LlamaConfig& c = config_;
@@ -87,9 +103,12 @@ void LlamaAttention::declare(Declare& d) const {
     d.save("head_rstd", head_rstd_shape(c, n), DType::f32);
     d.save("turned", {n, shape.qkv_width()}, target.compute, Keep::cheap);
   }
+  qkv_.declare(d, n);
+  proj_.declare(d, n);
   d.save_input();
 
-  const Bytes products = linears(c, n, target);
+  const Bytes products =
+      std::max({linears(c, n, target), qkv_.scratch(n, target), proj_.scratch(n, target)});
   Carver backward;
   backward.take({n, shape.qkv_width()}, target.compute);
   if (shape.width() > width) backward.take({n, shape.width()}, target.compute);
@@ -108,8 +127,10 @@ void LlamaAttention::branch(const Forward& f, Attend attend) const {
   const View bias = config_.kind == LlamaKind::qwen2 ? p[qkv_bias] : View{};
   kernels::rms_norm({f.in, p[norm_gain], s[normed], s[rstd], config_.eps}, f.stream);
   linear({s[normed], p[qkv_weight], bias, s[qkv], f.scratch}, f.stream);
+  qkv_.add_to(s[qkv], s[normed], f);
   attend(attention_shape(config_, f.batch.inputs.shape));
   linear({s[attended], p[proj_weight], {}, f.out, f.scratch}, f.stream);
+  proj_.add_to(f.out, s[attended], f);
   kernels::add(f.in, f.out, f.out, f.stream);
 }
 
@@ -162,6 +183,7 @@ void LlamaAttention::backward(const Backward& b) {
 
   linear_backward(
       {s[attended], p[proj_weight], b.d_out, d_attended, b.grads[proj_weight], {}, tool}, b.stream);
+  proj_.backward(b.d_out, s[attended], d_attended, b, tool);
   kernels::attention_backward({shape, from, s[attended], s[lse], d_attended, d_qkv, tool},
                               b.stream);
   kernels::RotaryBackwardArgs turned_back{
@@ -178,6 +200,7 @@ void LlamaAttention::backward(const Backward& b) {
   linear_backward({s[normed], p[qkv_weight], d_qkv, b.d_in, b.grads[qkv_weight],
                    config_.kind == LlamaKind::qwen2 ? b.grads[qkv_bias] : Grad{}, tool},
                   b.stream);
+  qkv_.backward(d_qkv, s[normed], b.d_in, b, tool);
   kernels::rms_norm_backward(
       {b.in, b.d_in, p[norm_gain], s[rstd], b.d_out, b.d_in, b.grads[norm_gain], tool}, b.stream);
 }

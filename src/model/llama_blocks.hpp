@@ -1,5 +1,6 @@
 #pragma once
 // The parts of the llama family before its head; `llama` puts them together.
+#include "model/adapters.hpp"
 #include "sherd/model/llama.hpp"
 
 namespace sherd::model {
@@ -23,7 +24,7 @@ class LlamaEmbed final : public Block {
 /// out = in + proj(attention(turned(qkv(norm(in))))).
 class LlamaAttention final : public Block {
  public:
-  explicit LlamaAttention(const LlamaConfig& config) : config_(config) {}
+  explicit LlamaAttention(const LlamaConfig& config);
   void declare(Declare& d) const override;
   void forward(const Forward& f) override;
   void backward(const Backward& b) override;
@@ -35,12 +36,13 @@ class LlamaAttention final : public Block {
   void branch(const Forward& f, Attend attend) const;
 
   LlamaConfig config_;
+  Adapters qkv_, proj_;
 };
 
 /// out = in + down(silu(gate(norm(in))) · up(norm(in))).
 class LlamaMlp final : public Block {
  public:
-  explicit LlamaMlp(const LlamaConfig& config) : config_(config) {}
+  explicit LlamaMlp(const LlamaConfig& config);
   void declare(Declare& d) const override;
   void forward(const Forward& f) override;
   void backward(const Backward& b) override;
@@ -51,6 +53,7 @@ class LlamaMlp final : public Block {
 
  private:
   LlamaConfig config_;
+  Adapters gate_up_, down_;
 };
 
 }  // namespace sherd::model

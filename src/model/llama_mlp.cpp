@@ -17,6 +17,13 @@ enum Saves : std::size_t { rstd, normed, gate_up, activated };
 
 }  // namespace
 
+LlamaMlp::LlamaMlp(const LlamaConfig& c)
+    : config_(c),
+      gate_up_(c.lora, c.width,
+               {{"gate_proj", 0, c.ffn_width}, {"up_proj", c.ffn_width, c.ffn_width}},
+               {down_weight + 1, activated + 1}),
+      down_(c.lora, c.ffn_width, {{"down_proj", 0, c.width}}, gate_up_.end()) {}
+
 void LlamaMlp::declare(Declare& d) const {
   const std::int64_t n = d.rows().numel(), width = config_.width, ffn = config_.ffn_width;
   const Target target = d.target();
@@ -29,10 +36,13 @@ void LlamaMlp::declare(Declare& d) const {
   d.save("norm", {n, width}, target.compute, Keep::cheap);
   d.save("gate_up", {n, 2 * ffn}, target.compute);
   d.save("activated", {n, ffn}, target.compute, Keep::cheap);
+  gate_up_.declare(d, n);
+  down_.declare(d, n);
   d.save_input();
 
-  const Bytes products = std::max(linear_scratch({n, width, 2 * ffn}, target),
-                                  linear_scratch({n, ffn, width}, target));
+  const Bytes products = std::max({linear_scratch({n, width, 2 * ffn}, target),
+                                   linear_scratch({n, ffn, width}, target),
+                                   gate_up_.scratch(n, target), down_.scratch(n, target)});
   Carver backward;
   backward.take({n, ffn}, target.compute);
   backward.take({n, 2 * ffn}, target.compute);
@@ -45,8 +55,10 @@ void LlamaMlp::forward(const Forward& f) {
   const auto& [p, s] = std::pair(f.params, f.saves);
   kernels::rms_norm({f.in, p[norm_gain], s[normed], s[rstd], config_.eps}, f.stream);
   linear({s[normed], p[gate_up_weight], {}, s[gate_up], f.scratch}, f.stream);
+  gate_up_.add_to(s[gate_up], s[normed], f);
   kernels::swiglu(s[gate_up], s[activated], f.stream);
   linear({s[activated], p[down_weight], {}, f.out, f.scratch}, f.stream);
+  down_.add_to(f.out, s[activated], f);
   kernels::add(f.in, f.out, f.out, f.stream);
 }
 
@@ -63,10 +75,12 @@ void LlamaMlp::backward(const Backward& b) {
   linear_backward(
       {s[activated], p[down_weight], b.d_out, d_activated, b.grads[down_weight], {}, tool},
       b.stream);
+  down_.backward(b.d_out, s[activated], d_activated, b, tool);
   kernels::swiglu_backward(s[gate_up], d_activated, d_gate_up, b.stream);
   linear_backward(
       {s[normed], p[gate_up_weight], d_gate_up, b.d_in, b.grads[gate_up_weight], {}, tool},
       b.stream);
+  gate_up_.backward(d_gate_up, s[normed], b.d_in, b, tool);
   kernels::rms_norm_backward(
       {b.in, b.d_in, p[norm_gain], s[rstd], b.d_out, b.d_in, b.grads[norm_gain], tool}, b.stream);
 }

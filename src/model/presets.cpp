@@ -76,6 +76,35 @@ std::string unknown(const std::string& name) {
   return text;
 }
 
+LoraConfig lora_of(const ModelConfig& given, const LoraSites& sites, Problems& problems) {
+  std::vector<std::string> names = given.lora_targets;
+  if (!given.lora_from.empty()) {
+    const LoraConfig lora = read_adapter_config(given.lora_from);
+    if (given.lora_rank != 0 || !names.empty())
+      problems.emplace_back(
+          "lora_from: says rank and targets; give neither lora_rank nor lora_targets");
+    for (const std::string& name : names_of(lora)) {
+      if (std::ranges::find(sites.all, name) == sites.all.end())
+        problems.push_back("lora_from: " + given.lora_from + " has adapters of " + name +
+                           ", which the network lacks");
+    }
+    return lora;
+  }
+  if (given.lora_rank == 0) {
+    if (!names.empty()) problems.emplace_back("lora_targets: needs lora_rank");
+    return {};
+  }
+  if (names.empty()) names = sites.usual;
+  if (names == std::vector<std::string>{"all"}) names = sites.all;
+  for (const std::string& name : names) {
+    if (std::ranges::find(sites.all, name) != sites.all.end()) continue;
+    std::string problem = "lora_targets: got '" + name + "', need all, or some of";
+    for (const std::string& site : sites.all) problem += " " + site;
+    problems.push_back(std::move(problem));
+  }
+  return {given.lora_rank, static_cast<float>(given.lora_alpha), sites_of(names).value_or(0)};
+}
+
 }  // namespace
 
 std::span<const Preset> presets() { return all_presets; }
@@ -113,6 +142,7 @@ Architecture resolve(const ModelConfig& config) {
       [&](auto& c) {
         Problems of_this_network;  // of an unknown one only what is wrong for any
         override_with(c, config, of_this_network);
+        c.lora = lora_of(config, lora_sites_of(c), of_this_network);
         check_ranges(c, problems);
         check_relations(c, of_this_network);
         if (known) problems.insert(problems.end(), of_this_network.begin(), of_this_network.end());
@@ -126,7 +156,11 @@ Network build(const Architecture& architecture) {
   return std::visit(
       [](const auto& c) -> Network {
         // nlohmann::json sorts its keys and prints the shortest exact numbers: one text a network.
-        return {network_of(c), c.vocab_size, c.context, describe(c).dump()};
+        nlohmann::json text = describe(c);
+        if (c.lora.on())
+          text["lora"] = {
+              {"rank", c.lora.rank}, {"alpha", c.lora.alpha}, {"targets", names_of(c.lora)}};
+        return {network_of(c), c.vocab_size, c.context, text.dump()};
       },
       architecture);
 }
@@ -134,6 +168,11 @@ Network build(const Architecture& architecture) {
 Network build(const ModelConfig& config) {
   Network network = build(resolve(config));
   network.model.frozen = frozen_by(config.freeze);
+  if (config.lora_rank > 0 || !config.lora_from.empty()) {
+    network.model.frozen = [named = network.model.frozen](std::string_view param) {
+      return !is_adapter(param) || (named && named(param));
+    };
+  }
   return network;
 }
 

@@ -54,7 +54,7 @@ class Recorder final : public Declare {
 
   BlockSpec finish() {
     if (!stated_) block_.backward_reads.assign(block_.params.size(), true);
-    block_.backward_reads.resize(block_.params.size(), false);
+    block_.backward_reads.resize(block_.params.size(), true);
     return std::move(block_);
   }
 

@@ -1,5 +1,7 @@
 #include "sherd/model/tensor_map.hpp"
 
+#include <string_view>
+
 namespace sherd::model {
 namespace {
 
@@ -109,6 +111,34 @@ std::vector<FolderTensor> map_of(const LlamaConfig& c) {
 
 std::vector<FolderTensor> tensor_map(const Architecture& architecture) {
   return std::visit([](const auto& c) { return map_of(c); }, architecture);
+}
+
+std::string adapter_of(const Architecture& architecture, const FolderTensor& tensor) {
+  constexpr std::string_view weight = ".weight";
+  if (!tensor.name.ends_with(weight)) return {};
+  const std::string module = tensor.name.substr(0, tensor.name.size() - weight.size());
+  const std::string site = module.substr(module.rfind('.') + 1);
+  const auto has = [&](const auto& c) { return c.lora.at(site); };
+  if (!std::visit(has, architecture)) return {};
+  return tensor.param.substr(0, tensor.param.rfind('.') + 1) + site;
+}
+
+std::vector<FolderTensor> adapter_map(const Architecture& architecture) {
+  const std::int64_t rank = std::visit([](const auto& c) { return c.lora.rank; }, architecture);
+  std::vector<FolderTensor> all;
+  for (const FolderTensor& tensor : tensor_map(architecture)) {
+    const std::string name = adapter_of(architecture, tensor);
+    if (name.empty()) continue;
+    // A Linear's tensor is [out, in], a Conv1D's [in, out]; those of adapters are Linears'.
+    const std::uint64_t in = tensor.shape[tensor.transposed ? 1 : 0];
+    const auto r = static_cast<std::uint64_t>(rank),
+               out = static_cast<std::uint64_t>(tensor.columns);
+    const std::string module =
+        "base_model.model." + tensor.name.substr(0, tensor.name.rfind('.')) + ".lora_";
+    all.push_back({module + "A.weight", {r, in}, name + ".lora_a", 0, rank, true});
+    all.push_back({module + "B.weight", {out, r}, name + ".lora_b", 0, tensor.columns, true});
+  }
+  return all;
 }
 
 std::string body_prefix(const Architecture& architecture) {

@@ -24,6 +24,18 @@ void check_ranges(const LlamaConfig& c, Problems& problems);
 void check_relations(const Gpt2Config& c, Problems& problems);
 void check_relations(const LlamaConfig& c, Problems& problems);
 
+/// Products that may have an adapter, and those that do where nothing is said.
+struct LoraSites {
+  std::vector<std::string> all, usual;
+};
+[[nodiscard]] inline LoraSites lora_sites_of(const Gpt2Config& /*c*/) {
+  return {{"c_attn", "c_proj", "c_fc"}, {"c_attn"}};
+}
+[[nodiscard]] inline LoraSites lora_sites_of(const LlamaConfig& /*c*/) {
+  return {{"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"},
+          {"q_proj", "v_proj"}};
+}
+
 /// All that changes a bit, but not the weights.
 [[nodiscard]] nlohmann::json describe(const Gpt2Config& c);
 [[nodiscard]] nlohmann::json describe(const LlamaConfig& c);

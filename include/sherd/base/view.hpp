@@ -15,8 +15,8 @@ struct Shape {
   bool operator==(const Shape&) const = default;
 };
 
-/// Row-major; no data means "absent". Contiguous unless it has a pitch, which only products and
-/// losses on a device take: rows of odd length, such as a vocabulary, start on aligned addresses.
+/// Row-major; no data means "absent". Contiguous unless it has a pitch, which only products take,
+/// and losses on a device: columns of a matrix, or rows of odd length on aligned addresses.
 struct View {
   std::byte* data = nullptr;
   Shape shape{0, 0};
@@ -26,8 +26,9 @@ struct View {
   [[nodiscard]] explicit operator bool() const { return data != nullptr; }
   [[nodiscard]] std::int64_t numel() const { return shape.numel(); }
   [[nodiscard]] std::int64_t row_pitch() const { return pitch > 0 ? pitch : shape.cols; }
-  [[nodiscard]] Bytes bytes() const {  // from the first element to behind the last row
-    return bytes_of(type, static_cast<std::uint64_t>(shape.rows * row_pitch()));
+  [[nodiscard]] Bytes bytes() const {  // from the first element to behind the last one
+    if (shape.rows == 0) return 0;
+    return bytes_of(type, static_cast<std::uint64_t>((shape.rows - 1) * row_pitch() + shape.cols));
   }
   [[nodiscard]] std::span<std::byte> raw() const { return {data, bytes()}; }
 
@@ -46,6 +47,14 @@ struct View {
             {count, shape.cols},
             type,
             pitch};
+  }
+  /// Columns [first, first + count).
+  [[nodiscard]] View columns(std::int64_t first, std::int64_t count) const {
+    const std::int64_t apart = row_pitch();
+    return {data + static_cast<Bytes>(first) * size_of(type),
+            {shape.rows, count},
+            type,
+            apart == count ? 0 : apart};
   }
   /// The same bytes under another shape of equal numel.
   [[nodiscard]] View reshaped(Shape to) const { return {data, to, type}; }

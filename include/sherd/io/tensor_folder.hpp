@@ -11,7 +11,8 @@
 
 namespace sherd::io {
 
-/// The tensors of `model.safetensors`, or of the files `model.safetensors.index.json` names.
+/// The tensors of `model.safetensors`, or of the files `model.safetensors.index.json` names; with
+/// another stem, of files named like that.
 ///
 /// **Memory** the index; tensors are read by parts.
 /// **Errors** DataError; a file outside the folder, a tensor its file lacks, or a type sherd
@@ -23,7 +24,7 @@ class TensorFolder {
     std::size_t file = 0;
   };
 
-  explicit TensorFolder(const std::string& folder);
+  explicit TensorFolder(const std::string& folder, const std::string& stem = "model");
 
   /// Does the folder hold weights in a layout this class reads?
   [[nodiscard]] static bool holds_weights(const std::string& folder);

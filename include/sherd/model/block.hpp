@@ -52,7 +52,8 @@ class Declare {
   virtual ParamId param(std::string_view name, Shape shape, Init init) = 0;
   /// A parameter of an earlier block: one storage, one gradient.
   virtual ParamId tied(std::string_view block, std::string_view name) = 0;
-  /// Parameters that backward reads. Without this call: all of them.
+  /// Those of the parameters declared so far that backward reads. Without this call, and of later
+  /// ones: all.
   virtual void backward_reads(std::initializer_list<ParamId> params) = 0;
   /// Written by forward, read by backward. Backward finds a `cheap` one lost when it was dropped.
   virtual SaveId save(std::string_view name, Shape shape, DType type, Keep keep = Keep::always) = 0;

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "sherd/model/block.hpp"
+#include "sherd/model/lora.hpp"
 
 namespace sherd::model {
 
@@ -16,6 +17,7 @@ struct Gpt2Config {
   std::int64_t context = 0;  // the longest sequence
   float dropout = 0;         // of the embedding and of both branches; attention weights keep theirs
   float eps = 1e-5f;
+  LoraConfig lora{};  // of c_attn, c_fc, and both c_proj
   bool operator==(const Gpt2Config&) const = default;
 };
 

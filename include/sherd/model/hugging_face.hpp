@@ -22,7 +22,16 @@ namespace sherd::model {
 /// **Shapes** `stored` is the type of the folder's tensors: fp32, bf16 or fp16.
 [[nodiscard]] std::string write_config(const Architecture& architecture, DType stored);
 
-/// The first parameters of `spec` as `config` asks: random for a preset, the folder's for a folder.
+/// Reads `folder`/adapter_config.json of PEFT: rank, alpha and targets.
+///
+/// **Errors** DataError listing every key that is missing or malformed, or asks for another kind of
+/// adapter (DoRA, rank-stabilised, with biases, ranks by pattern).
+[[nodiscard]] LoraConfig read_adapter_config(const std::string& folder);
+/// The text of such a file; the architecture has adapters.
+[[nodiscard]] std::string write_adapter_config(const Architecture& architecture);
+
+/// The first parameters of `spec` as `config` asks: random for a preset, the folder's for a folder;
+/// of adapters those in `lora_from`, else random.
 /// With `random_init`, parameters whose tensors the folder lacks, or holds in another shape, are
 /// random.
 ///

@@ -6,6 +6,7 @@
 
 #include "sherd/kernels/rotary.hpp"
 #include "sherd/model/block.hpp"
+#include "sherd/model/lora.hpp"
 
 namespace sherd::model {
 
@@ -29,6 +30,7 @@ struct LlamaConfig {
   kernels::Rotary rotary{};
   float eps = 1e-5f;
   bool tied = false;  // input and output share one table
+  LoraConfig lora{};  // of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj
 
   [[nodiscard]] std::int64_t attention_width() const { return heads * head_dim; }
   [[nodiscard]] std::int64_t kv_width() const { return kv_heads * head_dim; }

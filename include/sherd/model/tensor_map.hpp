@@ -26,6 +26,13 @@ struct FolderTensor {
 /// one tensor, under the name it has as the input's.
 [[nodiscard]] std::vector<FolderTensor> tensor_map(const Architecture& architecture);
 
+/// "layer0.attention.q_proj" where the tensor's part of its weight has an adapter, else nothing:
+/// its parameters end with .lora_a and .lora_b.
+[[nodiscard]] std::string adapter_of(const Architecture& architecture, const FolderTensor& tensor);
+
+/// Which tensors the adapters of a network have in a folder of PEFT.
+[[nodiscard]] std::vector<FolderTensor> adapter_map(const Architecture& architecture);
+
 /// What names in the folder of a whole language model start with, and those of its bare body do
 /// not: "model.".
 [[nodiscard]] std::string body_prefix(const Architecture& architecture);

@@ -99,7 +99,7 @@ void compute(const Tile& tile, std::int64_t step) {
     finish_half(tile, stride);
     return;
   }
-  const std::int64_t stride = args.out.shape.cols;
+  const std::int64_t stride = args.out.row_pitch();
   float* c = args.out.as<float>() + tile.rows.first * stride + tile.cols.first;
   multiply(tile, step, c, stride, args.mode == Write::add ? 1 : 0);
   if (!args.bias) return;

@@ -22,9 +22,11 @@ struct Region {
 using Source = Region<const std::byte>;
 using Sink = Region<std::byte>;
 [[nodiscard]] inline Source source(const View& view) {
-  return {view.data, view.type, view.shape.cols};
+  return {view.data, view.type, view.row_pitch()};
 }
-[[nodiscard]] inline Sink sink(const View& view) { return {view.data, view.type, view.shape.cols}; }
+[[nodiscard]] inline Sink sink(const View& view) {
+  return {view.data, view.type, view.row_pitch()};
+}
 
 /// Columns padded to an odd number of cache lines, so rows never share a cache set.
 [[nodiscard]] constexpr std::int64_t padded(std::int64_t cols) {

@@ -1,0 +1,71 @@
+// adapter_config.json of PEFT, both ways.
+#include <nlohmann/json.hpp>
+
+#include "model/hugging_face_keys.hpp"
+#include "sherd/base/errors.hpp"
+#include "sherd/io/json.hpp"
+#include "sherd/model/hugging_face.hpp"
+
+namespace sherd::model {
+namespace {
+
+using nlohmann::json;
+
+// Adapters of other kinds have the same file and other tensors, or are computed otherwise.
+void refuse_other_kinds(JsonKeys& keys) {
+  keys.only("peft_type", {"LORA"});
+  keys.only("bias", {"none"});
+  for (const char* key : {"use_dora", "use_rslora", "use_qalora", "use_bdlora", "lora_bias"})
+    keys.only(key, {false});
+  for (const char* key : {"rank_pattern", "alpha_pattern"}) keys.only(key, {json::object()});
+  for (const char* key : {"modules_to_save", "layers_to_transform", "layer_replication",
+                          "target_parameters", "trainable_token_indices"}) {
+    if (const json* value = keys.find(key)) keys.problem(key, *value, "null");
+  }
+}
+
+}  // namespace
+
+LoraConfig read_adapter_config(const std::string& folder) {
+  const io::File file(folder + "/adapter_config.json");
+  const json object = io::read_json(file, {mib, 1 << 16, 16});
+  const auto refuse = [&](const std::vector<std::string>& problems) {
+    std::string text = file.path() + " is of no adapters sherd can train:";
+    for (const std::string& problem : problems) text += "\n  " + problem;
+    throw DataError(text);
+  };
+  if (!object.is_object()) refuse({"got " + shown(object) + ", need an object"});
+  JsonKeys keys(object);
+  LoraConfig lora;
+  lora.rank = keys.needed("r");
+  lora.alpha = static_cast<float>(keys.needed_number("lora_alpha"));
+  std::vector<std::string> names;
+  const json* targets = keys.find("target_modules");
+  for (const json& target : targets != nullptr && targets->is_array() ? *targets : json::array())
+    names.push_back(target.is_string() ? target.get<std::string>() : "");
+  const std::optional<std::uint32_t> sites = sites_of(names);
+  if (!sites || *sites == 0)
+    keys.problem("target_modules", targets == nullptr ? json() : *targets,
+                 "names of products: \"q_proj\", \"c_attn\", ...");
+  lora.sites = sites.value_or(0);
+  refuse_other_kinds(keys);
+  if (!keys.problems.empty()) refuse(keys.problems);
+  return lora;
+}
+
+std::string write_adapter_config(const Architecture& architecture) {
+  const LoraConfig lora = std::visit([](const auto& c) { return c.lora; }, architecture);
+  const json keys{{"peft_type", "LORA"},
+                  {"task_type", "CAUSAL_LM"},
+                  {"r", lora.rank},
+                  {"lora_alpha", shortest(lora.alpha)},
+                  {"target_modules", names_of(lora)},
+                  {"lora_dropout", 0.0},
+                  {"bias", "none"},
+                  {"fan_in_fan_out", std::holds_alternative<Gpt2Config>(architecture)},
+                  {"inference_mode", true},
+                  {"base_model_name_or_path", nullptr}};
+  return keys.dump(2) + "\n";
+}
+
+}  // namespace sherd::model
