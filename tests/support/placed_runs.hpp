@@ -24,6 +24,7 @@ struct Formats {
   optim::Kind optimizer = optim::Kind::adamw;
   std::int64_t accum = 1;
   bool frozen = false;  // part of the network
+  bool adapters = false;
 };
 
 inline constexpr Formats formats[] = {
@@ -59,6 +60,7 @@ inline constexpr Formats formats[] = {
      .moments = optim::Moments::int8,
      .frozen = true},
     {.name = "fp16, partly frozen", .precision = optim::Precision::fp16, .frozen = true},
+    {.name = "bf16, adapters", .precision = optim::Precision::bf16, .accum = 2, .adapters = true},
 };
 
 inline launch::RunConfig resident(const Formats& f, int world) {
@@ -69,6 +71,10 @@ inline launch::RunConfig resident(const Formats& f, int world) {
   config.precision.moments = f.moments;
   config.optimizer.optimizer = f.optimizer;
   if (f.frozen) config.model.freeze = {"embed.*", "*.qkv_weight", "layer1.mlp.*", "head.ln_gamma"};
+  if (f.adapters) {
+    config.model.lora_rank = 3;
+    config.model.lora_targets = {"all"};
+  }
   config.batch.grad_accum = f.accum;
   config.sharding.reduce_every = plan::ReduceEvery::micro;
   return config;
