@@ -1,7 +1,9 @@
 # One interface target for warnings and the language rules every module shares.
 add_library(sherd_rules INTERFACE)
 target_compile_options(sherd_rules INTERFACE
-  -Wall -Wextra -Wconversion -Wsign-conversion -Wshadow
+  -Wall -Wextra -Wconversion -Wsign-conversion
+  # Of files in one piece, two remarks are about their neighbours.
+  $<IF:$<BOOL:$<TARGET_PROPERTY:UNITY_BUILD>>,$<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>,-Wshadow>
   $<$<BOOL:${SHERD_WERROR}>:-Werror>
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>  # g++ 12 warns about its own std::string (PR 105651)
   -ffp-contract=off)  # CPU and CUDA agree bit for bit only when every fma is written as one
@@ -28,7 +30,6 @@ function(sherd_in_one_piece target)
   if(SHERD_WHOLE)
     set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
     set_source_files_properties(${ARGN} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
-    target_compile_options(${target} PRIVATE -Wno-shadow $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
   endif()
 endfunction()
 
