@@ -97,6 +97,8 @@ ChildRun read_log(const std::string& log) {
     } else if (kind == "step") {
       run.step_seconds.push_back(number(event.at("seconds")));
       run.losses.push_back(number(event.at("loss")));
+    } else if (kind == "checkpoint") {
+      run.saves.push_back({number(event.at("stall_seconds")), event.at("bytes")});
     } else if (kind == "end") {
       run.parameters_hash = event.at("parameters_hash");
       run.measured = peaks(event.at("peak"));

@@ -9,6 +9,7 @@
 
 #include "bench/buffers.hpp"
 #include "bench/rig.hpp"
+#include "sherd/base/errors.hpp"
 #include "sherd/bench/comm.hpp"
 #include "sherd/bench/training.hpp"
 #include "sherd/plan/simulate.hpp"
@@ -215,6 +216,38 @@ std::vector<Row> offloaded(const RunShape& shape, const BenchOptions& options,
   return rows;
 }
 
+// How long training waits for saves beside it: memory for a whole copy is there.
+Row held_up(const RunShape& shape, const BenchOptions& options, const Children& children,
+            const Say& say) {
+  say(fmt::format("{} saves every third step", shape.model));
+  const int saves = options.effective_rounds();
+  std::vector<std::string> flags = flags_of(shape, sample_text(children, 1 << 16), 3 * saves + 1);
+  const std::string folder = (children.folder / "saves").string();
+  for (const char* word :
+       {"--save", folder.c_str(), "--save-every", "3", "--keep", "1", "--save-memory", "8GiB"})
+    flags.emplace_back(word);
+  const ChildRun run = train_in_child(children, flags);
+  std::filesystem::remove_all(folder);
+  std::vector<double> stalls;  // but of the last one, which the end of the run waits for
+  for (std::size_t i = 0; i + 1 < run.saves.size(); ++i)
+    stalls.push_back(run.saves[i].stall_seconds);
+
+  const Bytes bytes = run.saves.front().bytes;
+  const Shape all{1, static_cast<std::int64_t>(bytes / sizeof(float))};
+  Buffers buffers(2 * Buffers::cost(all, DType::f32));
+  const View from = buffers.take(all, DType::f32), to = buffers.take(all, DType::f32);
+  device::Stream stream(shape.threads);
+  const std::array passes = {Pass([&] { copy_bytes(from.raw(), to.raw(), stream); })};
+  const double copy = alternate(options.effective_rounds(), passes)[0].median;
+  return {.name = fmt::format("save stall {} {}", shape.model, name_of(shape.precision)),
+          .time = summarize(std::move(stalls)),
+          .work = static_cast<double>(bytes),
+          .bound_name = "copying as many bytes in memory",
+          .bound = static_cast<double>(bytes) / copy,
+          .extra = {{"threads", std::int64_t{shape.threads}},
+                    {"step_seconds", summarize(run.step_seconds).median}}};
+}
+
 Row start_up(const RunShape& shape, const BenchOptions& options, const Children& children) {
   const std::string data = sample_text(children, 1 << 16);
   std::vector<double> seconds;
@@ -230,23 +263,41 @@ Row start_up(const RunShape& shape, const BenchOptions& options, const Children&
 
 }  // namespace
 
-std::vector<Row> step(const BenchOptions& options, const Children& children, const Say& say) {
+std::vector<Row> step(std::string_view part, const BenchOptions& options, const Children& children,
+                      const Say& say) {
   const int threads = options.threads;
-  const std::string model = options.quick ? "gpt2-tiny" : "gpt2-124m";
-  say(fmt::format("{} in fp32 and bf16 on {} thread{}", model, threads, threads == 1 ? "" : "s"));
-  std::vector<Row> rows =
-      in_process({{.model = model, .threads = threads},
-                  {.model = model, .precision = optim::Precision::bf16, .threads = threads}},
-                 options, children);
-  const RunShape pair{.model = model, .ranks = 2, .threads = 1, .micro_batch = 2};
-  std::ranges::move(in_children(pair, options, children, say), std::back_inserter(rows));
-  const RunShape half{
-      .model = model, .precision = optim::Precision::bf16, .threads = threads, .grad_accum = 4};
-  std::ranges::move(offloaded(half, options, children, say), std::back_inserter(rows));
-  rows.push_back(generate(options, say));
+  RunShape shape{.model = options.quick ? "gpt2-tiny" : "gpt2-124m", .threads = threads};
+  if (part == "resident") {
+    RunShape half = shape;
+    half.precision = optim::Precision::bf16;
+    say(fmt::format("{} in fp32 and bf16 on {} thread{}", shape.model, threads,
+                    threads == 1 ? "" : "s"));
+    return in_process({shape, half}, options, children);
+  }
+  if (part == "ranks") {
+    shape.ranks = 2;
+    shape.threads = 1;
+    shape.micro_batch = 2;
+    return in_children(shape, options, children, say);
+  }
+  if (part == "offload") {
+    shape.precision = optim::Precision::bf16;
+    shape.grad_accum = 4;
+    return offloaded(shape, options, children, say);
+  }
+  if (part == "save") return {held_up(shape, options, children, say)};
+  if (part == "llama") {
+    if (options.quick) return {};
+    shape.model = "qwen2.5-0.5b";
+    say(fmt::format("{} in fp32", shape.model));
+    std::vector<Row> rows = in_process({shape}, options, children);
+    rows.erase(rows.begin());  // the machine's
+    return rows;
+  }
+  if (part == "generate") return {generate(options, say)};
+  expects(part == "start", "bench step: got an unknown part");
   say("gpt2-tiny from the start of a process to its first step");
-  rows.push_back(start_up({.threads = threads}, options, children));
-  return rows;
+  return {start_up({.threads = threads}, options, children)};
 }
 
 }  // namespace sherd::bench

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -39,13 +40,34 @@ void write_plot(const std::string& path, const std::string& drawing) {
   if (!(file << drawing) || !file.flush()) throw ConfigError({"--plot: cannot write " + path});
 }
 
-void report(Rows rows, const BenchOutput& output, double load_before) {
-  for (sherd::bench::Row& row : rows) {
-    row.extra.emplace_back("load", load_before);
-    if (output.json) std::cout << sherd::bench::to_json(row) << '\n';
+/// Rows as they are known: all of them may take many minutes.
+class Report {
+ public:
+  explicit Report(const BenchOutput& output) : output_(output), load_before_(load()) {}
+  void add(Rows some) {
+    for (sherd::bench::Row& row : some) {
+      row.extra.emplace_back("load", load_before_);
+      if (output_.json) std::cout << sherd::bench::to_json(row) << std::endl;
+      rows_.push_back(std::move(row));
+    }
   }
-  if (!output.json) std::cout << sherd::bench::table(rows);
-  std::cout << std::flush;
+  void end() const {
+    if (!output_.json) std::cout << sherd::bench::table(rows_) << std::flush;
+  }
+  [[nodiscard]] const Rows& rows() const { return rows_; }
+
+ private:
+  const BenchOutput& output_;
+  double load_before_;
+  Rows rows_;
+};
+
+void add_steps(Report& report, const BenchOutput& output, const sherd::bench::BenchOptions& options,
+               const sherd::bench::Children& children, const sherd::bench::Say& say) {
+  for (const std::string_view part : sherd::bench::step_parts) {
+    if (output.parts.empty() || std::ranges::find(output.parts, part) != output.parts.end())
+      report.add(sherd::bench::step(part, options, children, say));
+  }
 }
 
 Rows comm_rows(const launch::RankEnvironment& seat, const sherd::bench::BenchOptions& options) {
@@ -70,13 +92,14 @@ int comm_bench(const BenchOutput& output, const sherd::bench::BenchOptions& opti
     if (!seat)
       throw ConfigError({std::string(launch::rank_variable) + ": got '" + text +
                          "', which no supervisor of this version wrote; unset it"});
-    const double before = load();
+    Report report(output);
     const Rows rows =
         devices ? device_comm_rows(*seat, *devices, options) : comm_rows(*seat, options);
     if (seat->rank > 0) return 0;
     if (!output.plot.empty())
       write_plot(output.plot, draw(rows, "sherd bench comm: two processes, 16 MiB"));
-    report(rows, output, before);
+    report.add(rows);
+    report.end();
     return 0;
   }
   launch::SupervisorConfig config;
@@ -103,33 +126,36 @@ int bench(Bench what, const BenchOutput& output) {
   options.quick = output.quick;
   const std::optional<BenchDevices> devices = bench_devices(what, output.device);
   if (what == Bench::comm) return comm_bench(output, options, devices);
-  const double before = load();
+  if (!output.parts.empty() && (what != Bench::step || devices))
+    throw ConfigError({"--part: is for step on the CPU"});
+  Report report(output);
   const sherd::bench::Say say = [](std::string_view words) { log::info(words); };
-  Rows rows;
   std::string drawing;
+  const auto draw_all = [&](const char* title) { drawing = draw(report.rows(), title); };
   if (what == Bench::optim) {
-    rows = devices ? device_optim(devices->open(), options) : sherd::bench::optim(options);
-    drawing = draw(rows, "sherd bench optim: part of memory bandwidth");
+    report.add(devices ? device_optim(devices->open(), options) : sherd::bench::optim(options));
+    draw_all("sherd bench optim: part of memory bandwidth");
   } else if (what == Bench::data) {
-    rows = data_rows(output, options);
-    drawing = draw(rows, "sherd bench data: part of what is possible with all words known");
+    report.add(data_rows(output, options));
+    draw_all("sherd bench data: part of what is possible with all words known");
   } else if (what == Bench::io) {
-    rows = io_rows(output, options);
-    drawing = draw(rows, "sherd bench io: part of the disk's own direct rate");
+    report.add(io_rows(output, options));
+    draw_all("sherd bench io: part of the disk's own direct rate");
   } else {
     const OwnFolder scratch(std::filesystem::temp_directory_path());
     const sherd::bench::Children children{"/proc/self/exe", own_environment(), scratch.path()};
-    if (what == Bench::step) {
-      rows = devices ? device_step(devices->open(), options, children, devices->name(), say)
-                     : sherd::bench::step(options, children, say);
-      drawing = draw(rows, "sherd bench step: part of the library's own products");
-    } else {
-      rows = memory_rows(output, options, children, say);
+    if (what == Bench::memory) {
+      report.add(memory_rows(output, options, children, say));
       drawing = draw(sherd::bench::held_by_stage("gpt2-124m", optim::Precision::bf16, 4));
+    } else if (devices) {
+      report.add(device_step(devices->open(), options, children, devices->name(), say));
+    } else {
+      add_steps(report, output, options, children, say);
     }
+    if (what == Bench::step) draw_all("sherd bench step: part of the library's own products");
   }
   if (!output.plot.empty()) write_plot(output.plot, drawing);
-  report(std::move(rows), output, before);
+  report.end();
   return 0;
 }
 

@@ -8,6 +8,7 @@
 #include "cli/resolved.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/suggest.hpp"
+#include "sherd/bench/training.hpp"
 #include "sherd/cli/commands.hpp"
 #include "sherd/cli/event_log.hpp"
 #include "sherd/cli/options.hpp"
@@ -62,6 +63,11 @@ struct CommandLine {
     bench->add_option("--device", bench_output.device, "what is measured; auto: a GPU if one works")
         ->type_name("auto|cpu|cuda[:INDEX]")
         ->capture_default_str();
+    bench
+        ->add_option("--part", bench_output.parts, "for step: some of it alone; as often as needed")
+        ->check(CLI::IsMember(std::vector<std::string>(sherd::bench::step_parts.begin(),
+                                                       sherd::bench::step_parts.end())))
+        ->type_name("NAME");
     bench->add_option("--offload-dir", bench_output.offload_dir, "where io keeps its files")
         ->type_name("FOLDER");
     bench->add_flag("--offload-dir-any", bench_output.offload_dir_any,

@@ -21,10 +21,16 @@ struct ByTier {
   bool operator==(const ByTier&) const = default;
 };
 
+struct SavedStep {
+  double stall_seconds = 0;  // that training waited
+  Bytes bytes = 0;
+};
+
 struct ChildRun {
   double seconds_to_first_step = 0;  // from the start of the process
   std::vector<double> step_seconds{};
   std::vector<double> losses{};
+  std::vector<SavedStep> saves{};
   std::string parameters_hash{};
   ByTier planned{}, measured{};  // peaks of a rank
   Bytes runtime = 0;

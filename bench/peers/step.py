@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""One optimizer step of GPT-2 in PyTorch on the CPU: the peer of `sherd bench step`.
+"""One optimizer step of a GPT-2 or a Qwen2.5 in PyTorch on the CPU: the peer of `sherd bench step`.
 
 Prints one JSON line a mode with the keys of `sherd bench --json`. `bound` is the time the matrix
 products of the step take alone, in the same data type and with as many threads.
 """
 import argparse
-import dataclasses
 import json
 import math
 import os
@@ -16,66 +15,9 @@ import time
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-import torch.nn.functional as F
 from torch import nn
 
-
-@dataclasses.dataclass(frozen=True)
-class Shape:
-    layers: int
-    heads: int
-    width: int
-    context: int
-    vocab: int
-
-
-SHAPES = {
-    "gpt2-tiny": Shape(4, 4, 128, 128, 257),
-    "gpt2-124m": Shape(12, 12, 768, 1024, 50257),
-}
-
-
-class Block(nn.Module):
-    def __init__(self, s):
-        super().__init__()
-        self.heads = s.heads
-        self.ln1, self.ln2 = nn.LayerNorm(s.width), nn.LayerNorm(s.width)
-        self.qkv, self.out = nn.Linear(s.width, 3 * s.width), nn.Linear(s.width, s.width)
-        self.up, self.down = nn.Linear(s.width, 4 * s.width), nn.Linear(4 * s.width, s.width)
-
-    def forward(self, x):
-        b, t, w = x.shape
-        split = self.qkv(self.ln1(x)).view(b, t, 3, self.heads, w // self.heads)
-        q, k, v = split.permute(2, 0, 3, 1, 4)
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.out(y.transpose(1, 2).reshape(b, t, w))
-        return x + self.down(F.gelu(self.up(self.ln2(x)), approximate="tanh"))
-
-
-class GPT2(nn.Module):
-    def __init__(self, s):
-        super().__init__()
-        self.wte, self.wpe = nn.Embedding(s.vocab, s.width), nn.Embedding(s.context, s.width)
-        self.blocks = nn.ModuleList(Block(s) for _ in range(s.layers))
-        self.ln = nn.LayerNorm(s.width)
-        for p in self.parameters():
-            if p.dim() > 1:
-                nn.init.normal_(p, std=0.02)
-
-    def forward(self, tokens, labels):
-        x = self.wte(tokens) + self.wpe(torch.arange(tokens.shape[1]))
-        for block in self.blocks:
-            x = block(x)
-        logits = F.linear(self.ln(x), self.wte.weight)
-        return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten())
-
-
-def products(s, tokens):
-    """(m, n, k) of every matrix product of forward and backward, without attention's own."""
-    w = s.width
-    forward = [(tokens, n, k) for n, k in ((3 * w, w), (w, w), (4 * w, w), (w, 4 * w))] * s.layers
-    forward.append((tokens, s.vocab, w))
-    return [shape for m, n, k in forward for shape in ((m, n, k), (m, k, n), (n, k, m))]
+from networks import NETWORKS, products
 
 
 def product_seconds(s, tokens, dtype, rounds):
@@ -96,7 +38,7 @@ def product_seconds(s, tokens, dtype, rounds):
 
 def build(args, s, rank):
     torch.manual_seed(0)
-    model = GPT2(s).to(getattr(torch, args.dtype))
+    model = s.network(s).to(getattr(torch, args.dtype))
     if args.mode == "compile":
         model = torch.compile(model)
     elif args.mode == "ddp":
@@ -156,7 +98,7 @@ def run(rank, args, results=None):
         os.dup2(2, 1)  # gloo greets on stdout, which carries rows only
         dist.init_process_group("gloo", init_method=f"file://{args.rendezvous}", rank=rank,
                                 world_size=args.ranks)
-    s = SHAPES[args.model]
+    s = NETWORKS[args.model]
     times, losses = timed_steps(args, s, rank)
     if distributed:
         dist.barrier()
@@ -170,7 +112,7 @@ def run(rank, args, results=None):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mode", choices=("eager", "compile", "ddp", "fsdp2"), default="eager")
-    parser.add_argument("--model", choices=SHAPES, default="gpt2-124m")
+    parser.add_argument("--model", choices=NETWORKS, default="gpt2-124m")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--batch", type=int, help="sequences a rank (4; 2 with several ranks)")
     parser.add_argument("--seq", type=int, default=64)
