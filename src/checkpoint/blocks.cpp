@@ -39,13 +39,21 @@ Checkpoint::Blocks::~Blocks() {
 void Checkpoint::Blocks::copy(std::uint32_t file, std::uint64_t block, Bytes first,
                               std::span<std::byte> into) {
   std::unique_lock lock(mutex_);
-  while (threads_.size() < readers + 1) {
-    const Work work = threads_.empty() ? Work::check : Work::fetch;
-    threads_.emplace_back([this, work] { serve(work); });
-  }
   const Handle run = want(file, block / at_once);
   ++run->callers;
-  want_ahead(*run);
+  if (entries_[file].blocks.size() > at_once) {
+    start_threads();
+    want_ahead(*run);
+  } else if (run->state == Run::State::wanted) {  // all there is: no threads for that
+    std::erase(wanted_, run);
+    run->state = Run::State::moving;
+    lock.unlock();
+    fetch(*run);
+    check(*run);
+    lock.lock();
+    run->state = Run::State::checked;
+    news_.notify_all();
+  }
   news_.wait(lock, [&] { return run->state == Run::State::checked; });
   const std::uint64_t in_run = block % at_once;
   const std::string problem = run->problems[in_run];
@@ -60,6 +68,13 @@ void Checkpoint::Blocks::copy(std::uint32_t file, std::uint64_t block, Bytes fir
     if (const auto oldest = std::ranges::find_if(held_, idle); oldest != held_.end()) drop(oldest);
   }
   if (!problem.empty()) throw DataError(problem);
+}
+
+void Checkpoint::Blocks::start_threads() {
+  while (threads_.size() < readers + 1) {
+    const Work work = threads_.empty() ? Work::check : Work::fetch;
+    threads_.emplace_back([this, work] { serve(work); });
+  }
 }
 
 bool Checkpoint::Blocks::idle(const Handle& run) {

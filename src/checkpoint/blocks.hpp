@@ -17,7 +17,7 @@ namespace sherd::checkpoint {
 
 /// Threads of its own read ahead of whoever asks, several blocks with one call and past the page
 /// cache, and another checks: the disk waits for no checksum. They start with the first block
-/// asked for.
+/// of a file that is longer than such a read.
 ///
 /// **Memory** `most` runs of blocks, and one more for each caller beyond.
 class Checkpoint::Blocks {
@@ -54,6 +54,7 @@ class Checkpoint::Blocks {
   void fetch(Run& run) const;
   void check(Run& run) const;
   enum class Work : std::uint8_t { fetch, check };
+  void start_threads();
   void serve(Work work);
 
   static constexpr std::uint64_t at_once = 2;        // blocks
