@@ -9,7 +9,11 @@
 
 namespace sherd::io {
 
-constexpr int patience = 16;  // calls that move less than a block
+namespace {
+
+constexpr int most_in_vain = 16;  // calls that move less than a block
+
+}  // namespace
 
 void throw_stored(const std::string& path, const char* call, std::int64_t answer) {
   const auto cause = static_cast<int>(-answer);
@@ -53,7 +57,7 @@ void Stored::read(Bytes offset, std::span<std::byte> into) const {
     need(got, "read");
     const std::size_t moved = kept(got, into.size());
     in_vain = moved > 0 ? 0 : in_vain + 1;
-    if (got == 0 || in_vain == patience)
+    if (got == 0 || in_vain == most_in_vain)
       throw DataError(path_ + ": ends at byte " + std::to_string(offset) + ", too early");
     offset += moved;
     into = into.subspan(moved);
@@ -66,7 +70,7 @@ void Stored::write(Bytes offset, std::span<const std::byte> from) const {
     need(put, "write");
     const std::size_t moved = kept(put, from.size());
     in_vain = moved > 0 ? 0 : in_vain + 1;
-    need(put == 0 || in_vain == patience ? -ENOSPC : 0, "write");
+    need(put == 0 || in_vain == most_in_vain ? -ENOSPC : 0, "write");
     offset += moved;
     from = from.subspan(moved);
   }
