@@ -1,6 +1,7 @@
 #include <liburing.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -60,31 +61,47 @@ class UringTransfer final : public Transfer {
 
  private:
   // All that is under way is waited for, also after a failure: the memory is the caller's again.
+  // Free slots come first and parts pass while the system is busy.
   void run(const Job& job) {
     if (lost_) throw_failure(failure_);
-    std::size_t turn = 0;
-    bool failed = false;
-    for (std::size_t i = 0; i < free_.size(); ++i) free_[i] = static_cast<unsigned>(i);
-    free_count_ = free_.size();
+    begin();
     for (;;) {
-      while (!failed && free_count_ > 0 && turn < job.parts()) start(job, job.part_at(turn++));
-      if (free_count_ == free_.size()) break;
+      while (!failed_ && free_count_ > 0 && turn_ < job.parts()) start(job);
       io_uring_cqe* done = nullptr;
-      if (::io_uring_peek_cqe(&*ring_, &done) != 0) {
+      if (came_count_ < came_.size() && ::io_uring_peek_cqe(&*ring_, &done) == 0) {
+        finish(job, done);
+      } else if (came_count_ > 0) {
+        job.pass(came_[--came_count_]);
+      } else if (free_count_ == free_.size()) {
+        break;
+      } else if (!pass_ahead(job)) {
         enter(job, 1);
-      } else {
-        failed |= !finish(job, done);
       }
     }
-    if (failed) throw_failure(failure_);
+    if (failed_) throw_failure(failure_);
   }
 
-  void start(const Job& job, std::size_t part) {
+  void begin() {
+    turn_ = passed_ = came_count_ = 0;
+    failed_ = false;
+    for (std::size_t i = 0; i < free_.size(); ++i) free_[i] = static_cast<unsigned>(i);
+    free_count_ = free_.size();
+  }
+
+  void start(const Job& job) {
+    if (job.direction == Direction::write && passed_ == turn_) job.pass(job.part_at(passed_++));
     const unsigned slot = free_[--free_count_];
-    slots_[slot] = request_of(job, part);
-    if (job.direction == Direction::write) job.pass(part);
+    slots_[slot] = request_of(job, job.part_at(turn_++));
     submit(job, slot);
     enter(job, 0);  // now, so that it moves while the next part passes
+  }
+
+  // Of a write, one of the parts that go next; false when there is none.
+  bool pass_ahead(const Job& job) {
+    const std::size_t end = std::min(job.parts(), turn_ + uring_depth);
+    if (job.direction != Direction::write || failed_ || passed_ >= end) return false;
+    job.pass(job.part_at(passed_++));
+    return true;
   }
 
   void submit(const Job& job, unsigned slot) {
@@ -118,8 +135,7 @@ class UringTransfer final : public Transfer {
     throw_failure(failure_);
   }
 
-  // False when the request failed.
-  bool finish(const Job& job, io_uring_cqe* done) {
+  void finish(const Job& job, io_uring_cqe* done) {
     const auto slot = static_cast<unsigned>(::io_uring_cqe_get_data64(done));
     Request& request = slots_[slot];
     const int answer = system_.answered(job.direction, request.offset, done->res);
@@ -127,12 +143,15 @@ class UringTransfer final : public Transfer {
     const Progress progress = advance(request, answer);
     if (progress == Progress::again) {
       submit(job, slot);
-      return true;
+      return;
     }
     free_[free_count_++] = slot;
-    if (progress == Progress::failed) failure_ = failure_of(job.direction, request, answer);
-    if (progress == Progress::done && job.direction == Direction::read) job.pass(request.part);
-    return progress == Progress::done;
+    if (progress == Progress::failed) {
+      failure_ = failure_of(job.direction, request, answer);
+      failed_ = true;
+    } else if (job.direction == Direction::read) {
+      came_[came_count_++] = request.part;
+    }
   }
 
   OpenFile file_;
@@ -141,7 +160,11 @@ class UringTransfer final : public Transfer {
   std::array<Request, uring_depth> slots_;
   std::array<unsigned, uring_depth> free_{};
   std::size_t free_count_ = 0;
+  std::size_t turn_ = 0, passed_ = 0;  // parts that were started; of a write, that have passed
+  std::array<std::size_t, uring_depth> came_{};  // parts of a read that have not passed
+  std::size_t came_count_ = 0;
   Failure failure_;
+  bool failed_ = false;
   bool lost_ = false;  // the queue itself failed: what is under way is unknown
 };
 

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 #include <thread>
+#include <utility>
 
 #include "bench/checkpoint_rows.hpp"
 #include "sherd/base/errors.hpp"
@@ -53,8 +54,11 @@ Checkpoints::~Checkpoints() {
   std::filesystem::remove_all(root_, ignored);
 }
 
+void Checkpoints::remove() {
+  if (!saved_.empty()) store_.remove(std::exchange(saved_, {}));
+}
+
 void Checkpoints::save() {
-  if (!saved_.empty()) store_.remove(saved_);
   const std::string draft = store_.draft(1, ++attempts_);
   writer_->start(draft, {});
   writer_->filled(memory_.size());

@@ -19,7 +19,9 @@ class Checkpoints {
   Checkpoints(const Checkpoints&) = delete;
   Checkpoints& operator=(const Checkpoints&) = delete;
 
-  /// From memory to durable: checksums, digest, syncs and the manifest.
+  /// What was saved last.
+  void remove();
+  /// From memory to durable: checksums, digest, syncs and the manifest. Nothing may be saved.
   void save();
   /// What is loaded next is not in the page cache.
   void forget();

@@ -27,6 +27,12 @@ PlainFile::PlainFile(const std::string& folder, Bytes size) {
     ::close(file_);
     fail("posix_fallocate", error);
   }
+  // Now, so that neither this nor what a removed file gives back is part of what is measured.
+  if (::fsync(file_) != 0) {
+    const int error = errno;
+    ::close(file_);
+    fail("fsync", error);
+  }
   direct_ = ::fcntl(file_, F_SETFL, O_DIRECT) == 0;
 }
 

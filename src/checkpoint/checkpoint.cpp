@@ -43,15 +43,6 @@ const Tensor* Checkpoint::find(const std::string& name) const {
   return at == all.end() || at->name != name ? nullptr : &*at;
 }
 
-std::shared_ptr<const std::vector<std::byte>> Checkpoint::block_of(std::uint32_t file,
-                                                                   std::uint64_t block) const {
-  try {
-    return blocks_->at(file, block);
-  } catch (const DataError& error) {
-    throw DataError(error.what() + contents_of(file, block));
-  }
-}
-
 std::string Checkpoint::contents_of(std::uint32_t file, std::uint64_t block) const {
   constexpr std::size_t most = 4;
   const Bytes first = block * block_bytes, end = first + block_bytes;
@@ -73,10 +64,14 @@ std::string Checkpoint::contents_of(std::uint32_t file, std::uint64_t block) con
 
 void Checkpoint::read_bytes(std::uint32_t file, Bytes offset, std::span<std::byte> into) const {
   while (!into.empty()) {
-    const Blocks::Block block = block_of(file, offset / block_bytes);
+    const std::uint64_t block = offset / block_bytes;
     const Bytes first = offset % block_bytes;
-    const std::size_t now = std::min<std::size_t>(into.size(), block->size() - first);
-    std::memcpy(into.data(), block->data() + first, now);
+    const std::size_t now = std::min<std::size_t>(into.size(), block_bytes - first);
+    try {
+      blocks_->copy(file, block, first, into.first(now));
+    } catch (const DataError& error) {
+      throw DataError(error.what() + contents_of(file, block));
+    }
     into = into.subspan(now);
     offset += now;
   }

@@ -37,10 +37,12 @@ FileWriter::FileWriter(io::Storage& storage, std::span<std::byte> ring, const Fi
       padded_(round_up(size_, io::direct_block)) {
   expects(ring.size() >= padded_ || ring.size() % block_bytes == 0,
           "FileWriter: got a ring that is less than the file and not a whole number of MiB");
-  checker_ = std::thread([this] { guarded([this] { check_loop(); }); });
-  writer_ = std::thread([this] { guarded([this] { write_loop(); }); });
-  pthread_setname_np(checker_.native_handle(), "save check");
-  pthread_setname_np(writer_.native_handle(), "save write");
+  threads_.emplace_back([this] { guarded([this] { check_loop(); }); });
+  pthread_setname_np(threads_.back().native_handle(), "save check");
+  for (std::size_t writer = 0; writer < writers; ++writer) {
+    threads_.emplace_back([this, writer] { guarded([this, writer] { write_loop(writer); }); });
+    pthread_setname_np(threads_.back().native_handle(), "save write");
+  }
 }
 
 FileWriter::~FileWriter() {
@@ -49,8 +51,7 @@ FileWriter::~FileWriter() {
     ending_ = true;
   }
   news_.notify_all();
-  checker_.join();
-  writer_.join();
+  for (std::thread& thread : threads_) thread.join();
 }
 
 void FileWriter::start(const std::string& folder, Settled settled) {
@@ -58,7 +59,9 @@ void FileWriter::start(const std::string& folder, Settled settled) {
     const std::scoped_lock lock(mutex_);
     expects(progress() != Progress::writing, "FileWriter: a file is under way");
     folder_ = folder;
-    filled_ = checked_ = written_ = 0;
+    filled_ = checked_ = taken_ = written_ = 0;
+    parts_ = {};
+    opened_ = ended_ = false;
     problem_.clear();
     done_ = 0;
     settled_ = std::move(settled);
@@ -74,7 +77,7 @@ void FileWriter::await_room(Bytes end, const AbortWord& abort) {
   std::unique_lock lock(mutex_);
   const auto there = [&] {
     // What failed lets go of the ring first.
-    return done_ == 2 || end <= std::min(checked_, written_) + ring_.size();
+    return done_ == threads_.size() || end <= std::min(checked_, written_) + ring_.size();
   };
   auto late = std::chrono::steady_clock::now() + longest_silence;
   Bytes seen = written_;
@@ -162,17 +165,18 @@ void FileWriter::guarded(Body&& body) {
   }
 }
 
-// The file is done when both threads are; the first problem is the one that is told.
+// The file is done when all threads are; the first problem is the one that is told.
 void FileWriter::settle(const std::string& problem) {
   bool last = false, good = false;
   {
     const std::scoped_lock lock(mutex_);
     if (problem_.empty()) problem_ = problem;
-    last = ++done_ == 2;
+    last = ++done_ == threads_.size();
     good = problem_.empty();
   }
   news_.notify_all();  // what failed shall not be waited for
   if (!last) return;
+  file_ = {};
   if (settled_) settled_(*this);
   progress_.store(good ? Progress::synced : Progress::failed, std::memory_order_release);
 }
@@ -194,28 +198,59 @@ void FileWriter::check_loop() {
   digests_ = pieces.sums();
 }
 
-void FileWriter::write_loop() {
-  const int made = storage_.make_folder(folder_);
-  if (made < 0 && made != -EEXIST) io::throw_stored(folder_, "mkdir", made);
-  io::Stored file = io::create_stored(storage_, folder_ + "/" + image_.name, io::Cache::past);
-  file.reserve(padded_);
-  for (Bytes at = 0; at < padded_;) {
-    if (!await(std::min(at + block_bytes, padded_))) return;
-    Bytes end = 0;
-    {
-      const std::scoped_lock lock(mutex_);
-      const Bytes whole = filled_ == padded_ ? padded_ : filled_ / block_bytes * block_bytes;
-      end = std::min({whole, at + most_at_once, at + ring_.size() - at % ring_.size()});
-    }
-    file.write(at, ring_.subspan(at % ring_.size(), end - at));
-    if (std::atomic<std::uint64_t>* const counter = counter_) counter->fetch_add(end - at);
-    at = end;
-    const std::scoped_lock lock(mutex_);
-    written_ = at;
-    news_.notify_all();
+void FileWriter::open_file(std::size_t writer) {
+  if (writer == 0) {
+    const int made = storage_.make_folder(folder_);
+    if (made < 0 && made != -EEXIST) io::throw_stored(folder_, "mkdir", made);
+    file_ = io::create_stored(storage_, folder_ + "/" + image_.name, io::Cache::past);
+    file_.reserve(padded_);
   }
-  file.sync();
-  file.close();
+  std::unique_lock lock(mutex_);
+  opened_ = opened_ || writer == 0;
+  news_.notify_all();
+  news_.wait(lock, [&] { return opened_ || ending_ || !problem_.empty(); });
+}
+
+// Gives back what the writer has written. What is filled next is its own then; false at the end of
+// the file or when that comes to nothing.
+bool FileWriter::take(std::size_t writer) {
+  Part& part = parts_[writer];
+  std::unique_lock lock(mutex_);
+  part = {};
+  written_ = taken_;  // without a gap
+  for (const Part& other : parts_) {
+    if (other.first < other.end) written_ = std::min(written_, other.first);
+  }
+  news_.notify_all();
+  news_.wait(lock, [&] {
+    return ending_ || !problem_.empty() || filled_ >= std::min(taken_ + block_bytes, padded_);
+  });
+  if (ending_ && problem_.empty() && taken_ < padded_) problem_ = folder_ + unfinished;
+  if (!problem_.empty() || taken_ == padded_) return false;
+  const Bytes whole = filled_ == padded_ ? padded_ : filled_ / block_bytes * block_bytes;
+  const Bytes share = std::max(ring_.size() / 4 / block_bytes * block_bytes, block_bytes);
+  const Bytes round = ring_.size() - taken_ % ring_.size();
+  part = {taken_, std::min({whole, taken_ + std::min(most_at_once, share), taken_ + round})};
+  taken_ = part.end;
+  return true;
+}
+
+// True for the one writer that is to end the file: all of it is written.
+bool FileWriter::ends() {
+  const std::scoped_lock lock(mutex_);
+  return problem_.empty() && written_ == padded_ && !std::exchange(ended_, true);
+}
+
+void FileWriter::write_loop(std::size_t writer) {
+  open_file(writer);
+  while (take(writer)) {
+    const auto [first, end] = parts_[writer];
+    file_.write(first, ring_.subspan(first % ring_.size(), end - first));
+    if (std::atomic<std::uint64_t>* const counter = counter_) counter->fetch_add(end - first);
+  }
+  if (!ends()) return;
+  file_.sync();
+  file_.close();
 }
 
 }  // namespace sherd::checkpoint

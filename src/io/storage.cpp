@@ -23,6 +23,12 @@ auto uninterrupted(Call&& call) {
   return result;
 }
 
+// Where it is refused, the page cache serves.
+void bypass_cache(int file) {
+  const int now = ::fcntl(file, F_GETFL);
+  if (now >= 0) (void)::fcntl(file, F_SETFL, now | O_DIRECT);
+}
+
 }  // namespace
 
 int Storage::make_folder(const std::string& path) { return answer_of(::mkdir(path.c_str(), 0700)); }
@@ -31,22 +37,22 @@ int Storage::create(const std::string& path, Cache cache) {
   const int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
   const int file = uninterrupted([&] { return ::open(path.c_str(), flags, 0600); });
   if (file < 0) return -errno;
-  if (cache == Cache::through) return file;
-  // Where it is refused, the page cache serves.
-  const int now = ::fcntl(file, F_GETFL);
-  if (now >= 0) (void)::fcntl(file, F_SETFL, now | O_DIRECT);
+  if (cache == Cache::past) bypass_cache(file);
   return file;
 }
 
-int Storage::open(const std::string& path) {
+int Storage::open(const std::string& path, Cache cache) {
   // Without O_NONBLOCK, opening a pipe would wait for its writer.
   const int flags = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK;
   const int file = uninterrupted([&] { return ::open(path.c_str(), flags); });
   if (file < 0) return -errno;
   struct stat info {};
-  if (::fstat(file, &info) == 0 && S_ISREG(info.st_mode)) return file;
-  ::close(file);
-  return -EINVAL;
+  if (::fstat(file, &info) != 0 || !S_ISREG(info.st_mode)) {
+    ::close(file);
+    return -EINVAL;
+  }
+  if (cache == Cache::past) bypass_cache(file);
+  return file;
 }
 
 int Storage::open_folder(const std::string& path) {

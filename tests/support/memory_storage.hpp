@@ -82,12 +82,12 @@ class MemoryStorage : public io::Storage {
     const int node = made("create", path, {});
     return node < 0 ? node : opened(path, cache == io::Cache::past);
   }
-  int open(const std::string& path) override {
+  int open(const std::string& path, io::Cache cache) override {
     if (const auto said = before("open", path)) return static_cast<int>(said);
     return locked([&] {
       const int node = find(path);
       if (node < 0) return node;
-      return tree_.nodes.at(node).folder ? -EINVAL : hold(node, false);
+      return tree_.nodes.at(node).folder ? -EINVAL : hold(node, cache == io::Cache::past);
     });
   }
   int open_folder(const std::string& path) override {
@@ -125,11 +125,12 @@ class MemoryStorage : public io::Storage {
   std::int64_t write(int file, Bytes offset, std::span<const std::byte> from) override {
     const std::int64_t said = before("write", name_of(file));
     if (said < 0) return said;
+    const std::size_t size = from.size();
     if (said > 0) from = from.first((from.size() + 1) / 2);
     return locked([&]() -> std::int64_t {
       const Held& held = files_.at(file);
       const auto address = reinterpret_cast<std::uintptr_t>(from.data());
-      if (held.direct && (offset | from.size() | address) % io::direct_block != 0) return -EINVAL;
+      if (held.direct && (offset | size | address) % io::direct_block != 0) return -EINVAL;
       if (offset + from.size() > room_) return -ENOSPC;
       put(held.node, offset, from);
       journal_.push_back({.kind = Change::Kind::write,
@@ -142,9 +143,13 @@ class MemoryStorage : public io::Storage {
   std::int64_t read(int file, Bytes offset, std::span<std::byte> into) override {
     const std::int64_t said = before("read", name_of(file));
     if (said < 0) return said;
+    const std::size_t size = into.size();
     if (said > 0) into = into.first((into.size() + 1) / 2);
-    return locked([&] {
-      const FileBytes& all = *tree_.nodes.at(files_.at(file).node).bytes;
+    return locked([&]() -> std::int64_t {
+      const Held& held = files_.at(file);
+      const auto address = reinterpret_cast<std::uintptr_t>(into.data());
+      if (held.direct && (offset | size | address) % io::direct_block != 0) return -EINVAL;
+      const FileBytes& all = *tree_.nodes.at(held.node).bytes;
       const std::size_t first = std::min<std::size_t>(offset, all.size());
       const std::size_t count = std::min(into.size(), all.size() - first);
       if (count > 0) std::memcpy(into.data(), all.data() + first, count);

@@ -12,7 +12,7 @@
 
 namespace sherd::checkpoint {
 
-/// **Memory** the manifest and about 8 MiB of files.
+/// **Memory** the manifest and at most 16 MiB of files for one reader.
 /// **Order** any thread may read, several at once.
 /// **Errors** DataError naming file, tensor and byte for anything altered, missing or cut short.
 class Checkpoint {
@@ -44,8 +44,6 @@ class Checkpoint {
  private:
   class Blocks;
   void read_bytes(std::uint32_t file, Bytes offset, std::span<std::byte> into) const;
-  [[nodiscard]] std::shared_ptr<const std::vector<std::byte>> block_of(std::uint32_t file,
-                                                                       std::uint64_t block) const;
   /// "; it holds param of 'h.0.w', …": what a block is of, for messages.
   [[nodiscard]] std::string contents_of(std::uint32_t file, std::uint64_t block) const;
 

@@ -1,5 +1,6 @@
 #pragma once
 // Writes one rank's file of a checkpoint while training goes on.
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <functional>
@@ -33,7 +34,7 @@ struct FileImage {
 };
 
 /// Bytes reach it through a ring of memory: byte i of the file at ring[i % ring.size()]. One thread
-/// checks them, another writes; a byte's place is free once both are done with it.
+/// checks them, two others write; a byte's place is free once both is done.
 ///
 /// **Memory** `ring` is aligned to 4096 and outlives the writer; a whole number of MiB unless all
 /// of the file fits in.
@@ -70,7 +71,10 @@ class FileWriter {
 
  private:
   void check_loop();
-  void write_loop();
+  void write_loop(std::size_t writer);
+  void open_file(std::size_t writer);
+  bool take(std::size_t writer);
+  bool ends();
   template <class Body>
   void guarded(Body&& body);
   bool await(Bytes end);
@@ -81,20 +85,28 @@ class FileWriter {
   const FileImage& image_;
   const Bytes size_, padded_;
 
+  static constexpr std::size_t writers = 2;  // the disk goes on while one of them begins anew
+  struct Part {
+    Bytes first = 0, end = 0;
+  };
+
   mutable std::mutex mutex_;
   std::condition_variable news_;
   std::uint64_t round_ = 0;  // files begun
-  int done_ = 0;             // threads that are done with it
+  std::size_t done_ = 0;     // threads that are done with it
   Settled settled_;
   bool ending_ = false;
-  Bytes filled_ = 0, checked_ = 0, written_ = 0;
+  Bytes filled_ = 0, checked_ = 0, taken_ = 0, written_ = 0;
+  std::array<Part, writers> parts_;  // that are being written; or empty
+  bool opened_ = false, ended_ = false;
+  io::Stored file_;
   std::string folder_, problem_;
   std::atomic<Progress> progress_{Progress::idle};
 
   std::vector<std::uint32_t> sums_;
   std::vector<Digest> digests_;  // by piece
   std::atomic<std::atomic<std::uint64_t>*> counter_{nullptr};
-  std::thread checker_, writer_;
+  std::vector<std::thread> threads_;
 };
 
 }  // namespace sherd::checkpoint

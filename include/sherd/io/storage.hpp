@@ -24,8 +24,8 @@ class Storage {
   /// the cache, where the file system allows it: offsets, sizes and addresses of writes are then
   /// multiples of `direct_block`.
   virtual int create(const std::string& path, Cache cache);
-  /// A regular file to read; anything else is EINVAL, a link ELOOP.
-  virtual int open(const std::string& path);
+  /// A regular file to read; anything else is EINVAL, a link ELOOP. `past` the cache as above.
+  virtual int open(const std::string& path, Cache cache);
   virtual int open_folder(const std::string& path);
   virtual int close(int file);
 
@@ -58,7 +58,7 @@ class Storage {
 class Stored {
  public:
   Stored() = default;
-  Stored(Storage& storage, std::string path, int file);
+  Stored(Storage& storage, std::string path, int file, Cache cache = Cache::through);
   Stored(Stored&& other) noexcept;
   Stored& operator=(Stored&& other) noexcept;
   ~Stored();
@@ -77,12 +77,16 @@ class Stored {
  private:
   void need(std::int64_t answer, const char* call) const;
 
+  [[nodiscard]] std::size_t kept(std::int64_t answer, std::size_t asked) const;
+
   Storage* storage_ = nullptr;
   std::string path_;
   int file_ = -1;
+  Cache cache_ = Cache::through;
 };
 /// **Errors** DataError when there is no such file, or it is no regular one.
-[[nodiscard]] Stored open_stored(Storage& storage, const std::string& path);
+[[nodiscard]] Stored open_stored(Storage& storage, const std::string& path,
+                                 Cache cache = Cache::through);
 [[nodiscard]] Stored create_stored(Storage& storage, const std::string& path, Cache cache);
 [[nodiscard]] Stored open_stored_folder(Storage& storage, const std::string& path);
 /// Throws DataError "<path>: cannot be <done> (<call>: <cause>)".
