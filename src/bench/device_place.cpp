@@ -76,7 +76,8 @@ void Place::fill(const View& view, const Value& value) {
     if (together || i % pitch < cols)
       store(image.data() + static_cast<Bytes>(i) * each, view.type, value(element));
   }
-  const std::span<std::byte> all = view.raw();
+  const std::span<std::byte> all{view.data,
+                                 View{nullptr, {view.shape.rows, pitch}, view.type}.bytes()};
   device::copy(all.first(image.size()), image, *stream_);
   for (Bytes done = image.size(); done < all.size();) {
     const Bytes next = std::min<Bytes>(done, all.size() - done);

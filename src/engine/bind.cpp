@@ -3,6 +3,7 @@
 
 #include "engine/bound.hpp"
 #include "sherd/base/errors.hpp"
+#include "sherd/model/lora.hpp"
 
 namespace sherd::engine {
 
@@ -248,7 +249,9 @@ void Runner::bind_segments(const Step& step, Bound& bound) const {
   if (segments.empty()) add(0, step.range.count, 0);
   for (std::size_t i = 0; i < segments.size(); ++i) {
     const model::ParamSpec& param = spec_.params[segments[i].param];
-    const bool decays = optimizer.decay_all || (param.shape.rows > 1 && param.shape.cols > 1);
+    const bool matrix =  // an adapter of rank 1 too
+        (param.shape.rows > 1 && param.shape.cols > 1) || model::is_adapter(param.name);
+    const bool decays = optimizer.decay_all || matrix;
     const std::uint64_t first = i == 0 ? 0 : segments[i].in_range;
     const std::uint64_t end = i + 1 < segments.size() ? segments[i + 1].in_range : step.range.count;
     add(first, end - first, decays ? static_cast<float>(optimizer.weight_decay) : 0);

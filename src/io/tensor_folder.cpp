@@ -58,7 +58,8 @@ TensorFolder::TensorFolder(const std::string& folder, const std::string& stem) :
   } else if (exists(index)) {
     open_sharded(index);
   } else {
-    throw DataError(folder_ + ": has neither model.safetensors nor model.safetensors.index.json");
+    throw DataError(folder_ + ": has neither " + stem + ".safetensors nor " + stem +
+                    ".safetensors.index.json");
   }
 }
 

@@ -103,6 +103,9 @@ void matmul(const MatmulArgs& args, StreamRef stream) {
   // The library is not instrumented: this is where the address sanitizer sees its operands.
   for (const View& view : {args.a, args.b, args.out, args.bias}) touch(view.raw());
   touch(args.scratch.raw().first(need));
+  const bool contiguous = args.out.row_pitch() == args.out.shape.cols;
+  expects(contiguous || (!args.before_gelu && !args.gelu_of),
+          "matmul: got columns of a wider result, need a whole one for GELU beside it");
   if (args.before_gelu) {
     MatmulArgs before = args;
     before.out = args.before_gelu;

@@ -61,7 +61,11 @@ void add_model(Fields& f, model::ModelConfig& c) {
       {in, "dropout", "part of the activations dropped in training", &c.dropout, below_one});
   f.push_back({in, "lora_rank", "train low-rank adapters instead of the network; 0: none",
                &c.lora_rank, up_to(4096)});
-  f.push_back({in, "lora_alpha", "adapters count alpha / rank", &c.lora_alpha, positive});
+  f.push_back({in,
+               "lora_alpha",
+               "adapters count alpha / rank; 0: 16",
+               &c.lora_alpha,
+               {.low = 0, .high = 1e9}});
   f.push_back({in,
                "lora_targets",
                "products with an adapter, or all; none: q_proj and v_proj, of GPT-2 c_attn",

@@ -11,15 +11,20 @@ namespace {
 
 using nlohmann::json;
 
-// Adapters of other kinds have the same file and other tensors, or are computed otherwise.
+// Adapters of other kinds have the same file and other tensors, are computed otherwise, or start
+// from a network whose weights they changed ("pissa", "olora", ...).
 void refuse_other_kinds(JsonKeys& keys) {
   keys.only("peft_type", {"LORA"});
   keys.only("bias", {"none"});
+  keys.only("init_lora_weights", {true, false, "gaussian", "orthogonal", "eva"});
   for (const char* key : {"use_dora", "use_rslora", "use_qalora", "use_bdlora", "lora_bias"})
     keys.only(key, {false});
-  for (const char* key : {"rank_pattern", "alpha_pattern"}) keys.only(key, {json::object()});
-  for (const char* key : {"modules_to_save", "layers_to_transform", "layer_replication",
-                          "target_parameters", "trainable_token_indices"}) {
+  for (const char* key : {"rank_pattern", "alpha_pattern", "loftq_config"})
+    keys.only(key, {json::object()});
+  for (const char* key :
+       {"modules_to_save", "layers_to_transform", "layer_replication", "target_parameters",
+        "trainable_token_indices", "exclude_modules", "alora_invocation_tokens", "arrow_config",
+        "kasa_config", "monteclora_config", "velora_config", "corda_config", "lora_ga_config"}) {
     if (const json* value = keys.find(key)) keys.problem(key, *value, "null");
   }
 }
@@ -38,7 +43,10 @@ LoraConfig read_adapter_config(const std::string& folder) {
   JsonKeys keys(object);
   LoraConfig lora;
   lora.rank = keys.needed("r");
+  if (lora.rank > most_lora_rank)
+    keys.problem("r", json(lora.rank), "at most " + std::to_string(most_lora_rank));
   lora.alpha = static_cast<float>(keys.needed_number("lora_alpha"));
+  if (!(lora.alpha > 0)) keys.problem("lora_alpha", json(0), "more than fp32 rounds to 0");
   std::vector<std::string> names;
   const json* targets = keys.find("target_modules");
   for (const json& target : targets != nullptr && targets->is_array() ? *targets : json::array())

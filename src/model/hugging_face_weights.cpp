@@ -31,10 +31,6 @@ std::vector<std::string> strangers(const FolderWeights& weights, const Architect
   return problems;
 }
 
-}  // namespace
-
-namespace {
-
 /// The adapters of a folder, before what the network has without them.
 std::unique_ptr<Weights> with_adapters(const ModelConfig& config, const ModelSpec& spec,
                                        std::unique_ptr<Weights> base) {
@@ -47,6 +43,8 @@ std::unique_ptr<Weights> with_adapters(const ModelConfig& config, const ModelSpe
     for (const std::string& problem : weights->bind(*param, {std::move(tensor)}, ""))
       problems += "\n  " + problem;
   }
+  for (const std::string& name : weights->unused("", ""))  // would be lost without a word
+    problems += "\n  " + name + ": the network has no such tensor";
   if (!problems.empty())
     throw DataError("the adapters in " + config.lora_from + " do not fit the network:" + problems);
   return weights;

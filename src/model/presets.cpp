@@ -80,13 +80,14 @@ LoraConfig lora_of(const ModelConfig& given, const LoraSites& sites, Problems& p
   std::vector<std::string> names = given.lora_targets;
   if (!given.lora_from.empty()) {
     const LoraConfig lora = read_adapter_config(given.lora_from);
-    if (given.lora_rank != 0 || !names.empty())
+    if (given.lora_rank != 0 || given.lora_alpha != 0 || !names.empty())
       problems.emplace_back(
-          "lora_from: says rank and targets; give neither lora_rank nor lora_targets");
+          "lora_from: says rank, alpha and targets; give none of the three beside it");
     return lora;
   }
   if (given.lora_rank == 0) {
     if (!names.empty()) problems.emplace_back("lora_targets: needs lora_rank");
+    if (given.lora_alpha != 0) problems.emplace_back("lora_alpha: needs lora_rank");
     return {};
   }
   if (names.empty()) names = sites.usual;
@@ -96,8 +97,10 @@ LoraConfig lora_of(const ModelConfig& given, const LoraSites& sites, Problems& p
     std::string problem = "lora_targets: got '" + name + "', need all, or some of";
     for (const std::string& site : sites.all) problem += " " + site;
     problems.push_back(std::move(problem));
+    return {};
   }
-  return {given.lora_rank, static_cast<float>(given.lora_alpha), sites_of(names).value_or(0)};
+  const auto alpha = static_cast<float>(given.lora_alpha == 0 ? 16 : given.lora_alpha);
+  return {given.lora_rank, alpha, sites_of(names).value_or(0)};
 }
 
 }  // namespace

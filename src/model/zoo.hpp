@@ -57,12 +57,12 @@ inline void check_size(std::string_view name, std::int64_t value, std::int64_t m
 /// Of adapters, what the products `sites` cannot have.
 inline void check_lora(const LoraConfig& lora, const LoraSites& sites, Problems& problems) {
   if (!lora.on()) return;
-  check_size("lora_rank", lora.rank, 4096, problems);
+  check_size("lora_rank", lora.rank, most_lora_rank, problems);
   if (!(lora.alpha > 0 && lora.alpha <= 1e18F))
     problems.push_back("lora_alpha: got " + std::to_string(lora.alpha) + ", need more than 0");
   for (const std::string& name : names_of(lora)) {
     if (std::ranges::find(sites.all, name) == sites.all.end())
-      problems.push_back("adapters: the network lacks " + name);
+      problems.push_back("the network has no product " + name + " that an adapter could stand by");
   }
 }
 inline void check_eps(float eps, Problems& problems) {

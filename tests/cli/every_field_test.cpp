@@ -131,7 +131,7 @@ const std::map<std::string, std::pair<std::string, std::string>> samples = {
 RunConfig companions_of(const std::string& key) {
   RunConfig config;
   if (key == "kv_heads" || key == "head_dim") config.model.model = "qwen3-0.6b";
-  if (key == "lora_targets") config.model.lora_rank = 2;
+  if (key == "lora_targets" || key == "lora_alpha") config.model.lora_rank = 2;
   if (key.starts_with("loss_scale")) config.precision.precision = optim::Precision::fp16;
   if (key == "master" || key == "offload_master")
     config.precision.precision = optim::Precision::bf16;

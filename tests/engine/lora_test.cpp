@@ -77,3 +77,17 @@ TEST_CASE(
     }
   }
 }
+
+TEST_CASE("adapters of rank 1 decay as wider ones do") {
+  const auto hash = [](double decay) {
+    launch::RunConfig config = config_of("llama", 1, 0);
+    config.model.lora_from.clear();
+    config.model.lora_rank = 1;
+    config.batch.steps = 1;
+    config.optimizer.weight_decay = decay;
+    ThreadRanks ranks({.config = config,
+                       .job = [config](Rank) { return launch::zoo_job(launch::resolve(config)); }});
+    return train(ranks)[0].hash;
+  };
+  CHECK(hash(0) != hash(0.9));
+}

@@ -24,7 +24,7 @@ bool accepts(const std::string& input) {
   };
   const std::optional<model::LoraConfig> lora = read(input);
   if (!lora) return false;
-  promised(lora->on() && lora->alpha >= 0 && !names_of(*lora).empty(), "what is accepted adapts");
+  promised(lora->on() && lora->alpha > 0 && !names_of(*lora).empty(), "what is accepted adapts");
   promised(read(written(*lora)) == lora, "what is accepted is the same when written again");
   return true;
 }

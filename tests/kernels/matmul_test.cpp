@@ -36,6 +36,21 @@ double element(const Tensor& x, std::int64_t row, std::int64_t col, Transpose tr
   return transpose == Transpose::yes ? x.at(col, row) : x.at(row, col);
 }
 
+/// A matrix whose columns [first, first + those of `inner`) are `inner`.
+struct Wide {
+  Wide(const Tensor& inner, std::int64_t at)
+      : first(at),
+        columns(inner.view().shape.cols),
+        whole({inner.view().shape.rows, columns + 2 * at + 1}, inner.view().type, 9) {
+    for (std::int64_t i = 0; i < inner.view().shape.rows; ++i)
+      for (std::int64_t j = 0; j < columns; ++j) whole.put(i, first + j, inner.at(i, j));
+  }
+  [[nodiscard]] View part() const { return whole.view().columns(first, columns); }
+
+  std::int64_t first, columns;
+  Tensor whole;
+};
+
 struct Problem {
   explicit Problem(const Case& c)
       : shape(c),
@@ -61,6 +76,38 @@ struct Problem {
     if (shape.bias) args.bias = bias.view();
     if (need != 0) args.scratch = scratch.view();
     kernels::matmul(args, stream);
+    return out;
+  }
+
+  /// The same on columns of wider matrices; `spilled` counts neighbours that changed.
+  Tensor run_inside(int threads, std::int64_t& spilled) {
+    const Wide wide_a(a, 3), wide_b(b, 7), wide_out(before, 5);
+    const Tensor was = wide_out.whole;
+    const DType half = shape.a == DType::f32 ? shape.b : shape.a;
+    Tensor scratch({1, static_cast<std::int64_t>(kernels::matmul_scratch(
+                           shape.m, shape.n, shape.k, half, shape.out, {.threads = threads}))},
+                   DType::u8, 0);
+    device::Stream stream(threads);
+    kernels::matmul({.a = wide_a.part(),
+                     .b = wide_b.part(),
+                     .transpose_a = shape.transpose_a,
+                     .transpose_b = shape.transpose_b,
+                     .out = wide_out.part(),
+                     .mode = shape.mode,
+                     .bias = shape.bias ? bias.view() : View{},
+                     .scratch = scratch.view()},
+                    stream);
+    Tensor out = before;
+    for (std::int64_t i = 0; i < shape.m; ++i) {
+      for (std::int64_t j = 0; j < was.view().shape.cols; ++j) {
+        const std::int64_t at = j - wide_out.first;
+        if (at >= 0 && at < shape.n) {
+          out.put(i, at, wide_out.whole.at(i, j));
+        } else if (wide_out.whole.at(i, j) != was.at(i, j)) {
+          ++spilled;
+        }
+      }
+    }
     return out;
   }
 
@@ -94,6 +141,25 @@ struct Problem {
 constexpr std::array floats = {DType::f32, DType::bf16, DType::f16};
 
 }  // namespace
+
+TEST_CASE("matmul takes columns of wider matrices and leaves their neighbours alone") {
+  for (const DType type : floats) {
+    for (int bits = 0; bits < 16; ++bits) {
+      for (const Shape size : {Shape{1, 70}, Shape{33, 20}, Shape{70, 600}}) {
+        CAPTURE(name_of(type));
+        CAPTURE(bits);
+        CAPTURE(size.rows);
+        Problem problem({size.rows, size.cols, 45, type, type, type,
+                         (bits & 1) != 0 ? Transpose::yes : Transpose::no,
+                         (bits & 2) != 0 ? Transpose::yes : Transpose::no,
+                         (bits & 4) != 0 ? Write::add : Write::set, (bits & 8) != 0});
+        std::int64_t spilled = 0;
+        CHECK(problem.worst(problem.run_inside(1 + bits % 3, spilled)) < 1);
+        CHECK(spilled == 0);
+      }
+    }
+  }
+}
 
 TEST_CASE("matmul agrees with an fp64 product for every mix of types") {
   for (const DType a : floats) {

@@ -66,7 +66,8 @@ class Both {
   static constexpr std::size_t guards = 64;
 
   static Bytes size(View view, const Layout& layout) {
-    view.pitch = layout.pitch;
+    view.pitch = layout.pitch;  // kernels may write zeros up to it
+    view.shape.cols = view.row_pitch();
     return view.bytes() + static_cast<Bytes>(layout.offset) * size_of(view.type) + guards;
   }
   template <class Visit>  // visit(place without pitch, place with it, bytes)

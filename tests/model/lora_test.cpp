@@ -3,10 +3,12 @@
 
 #include <doctest/doctest.h>
 
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "io/temp_folder.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/model/hugging_face.hpp"
 #include "sherd/model/presets.hpp"
@@ -119,6 +121,57 @@ TEST_CASE("a network starts as the frozen one, whatever the rank") {
   }
 }
 
+TEST_CASE("adapters of other kinds, and tensors that nothing takes, are refused by their name") {
+  const test::TempFolder folder;
+  const auto refused = [&](const char* key, const json& value) -> std::string {
+    json config = json::parse(std::ifstream(adapters_of("qwen2") + "/adapter_config.json"));
+    config[key] = value;
+    std::ofstream(folder.path() + "/adapter_config.json") << config;
+    model::ModelConfig given = config_of("qwen2");
+    given.lora_from = folder.path();
+    try {
+      model::Network network = model::build(given);
+      const Rig rig(network.model, 0, RigOptions{.rows = {4, 16}, .vocabulary = 64});
+      (void)model::open_weights(given, rig.whole);
+    } catch (const DataError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  std::filesystem::copy(adapters_of("qwen2") + "/adapter_model.safetensors", folder.path());
+  CHECK(refused("lora_dropout", 0.1).empty());
+  CHECK(refused("init_lora_weights", "gaussian").empty());
+  const std::pair<const char*, json> others[] = {{"peft_type", "LOHA"},
+                                                 {"bias", "all"},
+                                                 {"use_dora", true},
+                                                 {"use_rslora", true},
+                                                 {"init_lora_weights", "pissa"},
+                                                 {"init_lora_weights", "olora"},
+                                                 {"rank_pattern", {{"q_proj", 4}}},
+                                                 {"alpha_pattern", {{"q_proj", 4}}},
+                                                 {"loftq_config", {{"bits", 4}}},
+                                                 {"modules_to_save", {"lm_head"}},
+                                                 {"layers_to_transform", {0}},
+                                                 {"exclude_modules", {"o_proj"}},
+                                                 {"alora_invocation_tokens", {1}},
+                                                 {"kasa_config", json::object()},
+                                                 {"velora_config", json::object()},
+                                                 {"target_modules", json::array()},
+                                                 {"r", 4097},
+                                                 {"lora_alpha", 1e-60},
+                                                 {"lora_alpha", 0}};
+  for (const auto& [key, value] : others) {
+    CAPTURE(key);
+    CHECK(refused(key, value).find(std::string("adapter_config.json")) != std::string::npos);
+    CHECK(refused(key, value).find(std::string(key) + ": got ") != std::string::npos);
+  }
+  const std::string lost = refused("target_modules", {"q_proj"});
+  CHECK(lost.find("layers.1.mlp.up_proj.lora_B.weight: the network has no such tensor") !=
+        std::string::npos);
+  std::filesystem::remove(folder.path() + "/adapter_model.safetensors");
+  CHECK(refused("r", 2).find("has neither adapter_model.safetensors nor") != std::string::npos);
+}
+
 TEST_CASE("what is no adapter of the network is refused") {
   const auto refused = [](const model::ModelConfig& config) -> std::string {
     try {
@@ -128,10 +181,13 @@ TEST_CASE("what is no adapter of the network is refused") {
     }
     return "";
   };
+  CHECK(refused({.lora_alpha = 8}).find("lora_alpha: needs lora_rank") != std::string::npos);
+  CHECK(refused({.lora_alpha = 8, .lora_from = adapters_of("gpt2")}).find("none of the three") !=
+        std::string::npos);
   CHECK(refused({.lora_targets = {"c_attn"}}).find("needs lora_rank") != std::string::npos);
   CHECK(refused({.lora_rank = 2, .lora_targets = {"q_proj"}}).find("got 'q_proj', need all") !=
         std::string::npos);
-  CHECK(refused({.lora_from = adapters_of("llama")}).find("the network lacks q_proj") !=
+  CHECK(refused({.lora_from = adapters_of("llama")}).find("the network has no product q_proj") !=
         std::string::npos);
   CHECK(refused({.lora_from = "/nonexistent"}).find("adapter_config.json") != std::string::npos);
 }

@@ -16,7 +16,7 @@ struct ExportOptions {
 /// layout of transformers; several files and their index where one would be too large. Adapters are
 /// merged into the weights they stand beside. Returns how many numbers it wrote.
 ///
-/// **Memory** 64 MiB, or two rows of the widest parameter.
+/// **Memory** 64 MiB, or two rows of the widest parameter, and the adapters of one weight.
 /// **Errors** ConfigError for the folder; DataError for the checkpoint, or what cannot be written.
 std::uint64_t export_folder(const Checkpoint& from, const std::string& folder,
                             const ExportOptions& options = {});

@@ -19,8 +19,8 @@ struct ModelConfig {
   std::int64_t vocab_size = 0;
   std::int64_t context = 0;
   double dropout = 0;
-  std::int64_t lora_rank = 0;  // 0: no adapters; else only they are trained
-  double lora_alpha = 16;
+  std::int64_t lora_rank = 0;               // 0: no adapters; else only they are trained
+  double lora_alpha = 0;                    // 0: 16
   std::vector<std::string> lora_targets{};  // none: as PEFT, q_proj and v_proj, or c_attn
   std::string lora_from{};                  // a folder of PEFT; empty: none
   std::vector<std::string> freeze{};        // patterns of parameters that are not trained

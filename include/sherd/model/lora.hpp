@@ -16,6 +16,8 @@ inline constexpr std::array<std::string_view, 10> lora_sites{
     "q_proj",  "k_proj",    "v_proj", "o_proj", "gate_proj",
     "up_proj", "down_proj", "c_attn", "c_proj", "c_fc"};
 
+inline constexpr std::int64_t most_lora_rank = 4096;
+
 struct LoraConfig {
   std::int64_t rank = 0;  // 0: no adapters
   float alpha = 16;
