@@ -24,6 +24,7 @@ struct Formats {
   optim::Kind optimizer = optim::Kind::adamw;
   std::int64_t accum = 1;
   bool frozen = false;  // part of the network
+  optim::FrozenDType frozen_dtype = optim::FrozenDType::param;
 };
 
 inline constexpr Formats formats[] = {
@@ -59,6 +60,12 @@ inline constexpr Formats formats[] = {
      .moments = optim::Moments::int8,
      .frozen = true},
     {.name = "fp16, partly frozen", .precision = optim::Precision::fp16, .frozen = true},
+    {.name = "frozen int8", .accum = 2, .frozen = true, .frozen_dtype = optim::FrozenDType::int8},
+    {.name = "bf16, frozen int8",
+     .precision = optim::Precision::bf16,
+     .master = optim::Master::split,
+     .frozen = true,
+     .frozen_dtype = optim::FrozenDType::int8},
 };
 
 inline launch::RunConfig resident(const Formats& f, int world) {
@@ -67,6 +74,7 @@ inline launch::RunConfig resident(const Formats& f, int world) {
   config.precision.grad_dtype = f.grad;
   config.precision.master = f.master;
   config.precision.moments = f.moments;
+  config.precision.frozen_dtype = f.frozen_dtype;
   config.optimizer.optimizer = f.optimizer;
   if (f.frozen) config.model.freeze = {"embed.*", "*.qkv_weight", "layer1.mlp.*", "head.ln_gamma"};
   config.batch.grad_accum = f.accum;
