@@ -38,7 +38,7 @@ double load(const std::byte* at, DType type) {
 
 View Place::room(Shape shape, DType type, std::int64_t pitch) {
   View view{nullptr, shape, type, on_device() ? pitch : 0};
-  const Bytes size = view.bytes();
+  const Bytes size = View{nullptr, {shape.rows, view.row_pitch()}, type}.bytes();
   arenas_.push_back(on_device() ? memory::Arena::on(stream_->driver(), device::Memory::device, size)
                                 : memory::Arena::anonymous(size));
   view.data = arenas_.back().bytes().data();

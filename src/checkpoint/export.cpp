@@ -61,14 +61,17 @@ class Adapter {
   [[nodiscard]] bool any() const { return rank_ > 0; }
   /// `values` are columns [first, ...) of a row of the tensor's part of the weight.
   void add_to(std::uint64_t row, std::uint64_t first, std::span<float> values) const {
+    if (!any()) return;
     const auto rank = static_cast<std::uint64_t>(rank_);
-    const std::uint64_t columns = any() ? b_.size() / rank : 0;
-    for (std::size_t k = 0; any() && k < values.size(); ++k) {
-      double sum = 0;
-      for (std::uint64_t r = 0; r < rank; ++r)
-        sum += double{a_[row * rank + r]} * double{b_[r * columns + first + k]};
-      values[k] = static_cast<float>(double{values[k]} + double{scale_} * sum);
+    const std::uint64_t columns = b_.size() / rank;
+    std::vector<double> sums(values.size());
+    for (std::uint64_t r = 0; r < rank; ++r) {
+      const double factor{a_[row * rank + r]};
+      const float* const line = b_.data() + r * columns + first;
+      for (std::size_t k = 0; k < sums.size(); ++k) sums[k] += factor * double{line[k]};
     }
+    for (std::size_t k = 0; k < sums.size(); ++k)
+      values[k] = static_cast<float>(double{values[k]} + double{scale_} * sums[k]);
   }
 
  private:
@@ -186,8 +189,8 @@ Bytes write_file(const Checkpoint& from, const model::Architecture& network,
 
 }  // namespace
 
-void export_folder(const Checkpoint& from, const std::string& folder,
-                   const ExportOptions& options) {
+std::uint64_t export_folder(const Checkpoint& from, const std::string& folder,
+                            const ExportOptions& options) {
   expects(options.type == DType::f32 || options.type == DType::bf16 || options.type == DType::f16,
           "export_folder: got another type, need fp32, bf16 or fp16");
   const model::Architecture network =
@@ -211,9 +214,10 @@ void export_folder(const Checkpoint& from, const std::string& folder,
     made.write("model.safetensors.index.json", index.dump(2) + "\n");
   }
   made.publish();
+  return total / size_of(options.type);
 }
 
-void export_adapters(const Checkpoint& from, const std::string& folder, DType type) {
+std::uint64_t export_adapters(const Checkpoint& from, const std::string& folder, DType type) {
   const model::Architecture network =
       model::parse_description(from.folder(), from.manifest().model);
   std::vector<FolderTensor> tensors = model::adapter_map(network);
@@ -222,9 +226,10 @@ void export_adapters(const Checkpoint& from, const std::string& folder, DType ty
   io::NewFolder made(io::storage(), folder);
   made.write("adapter_config.json", model::write_adapter_config(network));
   io::Stored file = made.create("adapter_model.safetensors");
-  (void)write_file(from, network, tensors, file, type);
+  const Bytes total = write_file(from, network, tensors, file, type);
   file.close();
   made.publish();
+  return total / size_of(type);
 }
 
 }  // namespace sherd::checkpoint

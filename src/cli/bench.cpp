@@ -10,6 +10,7 @@
 #include "cli/bench_device.hpp"
 #include "cli/bench_io.hpp"
 #include "cli/bench_memory.hpp"
+#include "cli/own_arguments.hpp"
 #include "cli/own_folder.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/log.hpp"
@@ -26,12 +27,6 @@ namespace sherd::cli {
 namespace {
 
 using Rows = std::vector<sherd::bench::Row>;
-
-std::vector<std::string> own_environment() {
-  std::vector<std::string> all;
-  for (char** at = environ; *at != nullptr; ++at) all.emplace_back(*at);
-  return all;
-}
 
 double load() {
   double average = 0;

@@ -198,13 +198,17 @@ int CheckpointCommand::export_weights() const {
   checkpoint::ExportOptions options{DType::f32, *size};
   if (dtype_ == "bf16") options.type = DType::bf16;
   if (dtype_ == "fp16") options.type = DType::f16;
-  adapters_ ? checkpoint::export_adapters(from, out_, options.type)
-            : checkpoint::export_folder(from, out_, options);
+  const std::uint64_t written = adapters_ ? checkpoint::export_adapters(from, out_, options.type)
+                                          : checkpoint::export_folder(from, out_, options);
   if (json_)
-    std::cout << Json{{"from", from.folder()}, {"out", out_}, {"dtype", dtype_}}.dump()
+    std::cout << Json{{"from", from.folder()},
+                      {"out", out_},
+                      {"dtype", dtype_},
+                      {"parameters", written}}
+                     .dump()
               << std::endl;
   else
-    std::cout << fmt::format("{}: {} parameters of step {} in {}\n", out_, parameters_of(from),
+    std::cout << fmt::format("{}: {} parameters of step {} in {}\n", out_, written,
                              from.manifest().progress.step, dtype_);
   return 0;
 }

@@ -14,7 +14,7 @@ namespace {
 using launch::Choice;
 using launch::Field;
 using nlohmann::json;
-using Problems = std::vector<KeyProblem>;
+using KeyProblems = std::vector<KeyProblem>;
 
 struct Value {
   const Field& field;
@@ -87,7 +87,7 @@ std::string position(std::string_view text, std::size_t byte) {
 }
 
 /// The object in `text`; repeated keys and malformed text become problems.
-json parse(std::string_view text, const std::string& prefix, Problems& problems) {
+json parse(std::string_view text, const std::string& prefix, KeyProblems& problems) {
   constexpr int deepest = 8;  // showing a value goes down into it
   std::set<std::string> seen;
   bool too_deep = false;
@@ -128,7 +128,7 @@ std::string dump_fields(std::span<const Field> fields) {
 std::vector<KeyProblem> read_fields(std::string_view text, std::string_view name,
                                     std::span<const Field> fields) {
   const std::string prefix = std::string(name) + ": ";
-  Problems problems;
+  KeyProblems problems;
   const json all = parse(text, prefix, problems);
   std::vector<std::string> keys;
   for (const Field& field : fields) keys.emplace_back(field.key);

@@ -1,4 +1,5 @@
 #include "cli/data_tokenize.hpp"
+#include "cli/clock.hpp"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -14,12 +15,6 @@
 
 namespace sherd::cli {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 std::string megabytes_per_second(Bytes bytes, double seconds) {
   return fmt::format("{:.1f} MB/s", static_cast<double>(bytes) / 1e6 / std::max(seconds, 1e-9));

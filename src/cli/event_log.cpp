@@ -11,18 +11,18 @@
 namespace sherd::cli {
 namespace {
 
-using json = nlohmann::ordered_json;  // keys in the order they are documented
+using Json = nlohmann::ordered_json;  // keys in the order they are documented
 
-json memory_json(const MemoryTable& table) {
-  json all = json::object();
+Json memory_json(const MemoryTable& table) {
+  Json all = Json::object();
   for (const TierColumn& tier : tier_columns)
     for (const BytesColumn& column : bytes_columns)
       all[std::string(tier.name)][std::string(column.name)] = table.*tier.member.*column.member;
   return all;
 }
 
-std::string line_of(const json& event) {
-  return event.dump(-1, ' ', false, json::error_handler_t::replace);
+std::string line_of(const Json& event) {
+  return event.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 }  // namespace
@@ -60,9 +60,9 @@ void EventLog::write_line(const std::string& line) {
 }
 
 void EventLog::write(const StartEvent& event) {
-  json line = {{"event", "start"},
+  Json line = {{"event", "start"},
                {"version", version()},
-               {"config", json::parse(to_json(event.config))},
+               {"config", Json::parse(to_json(event.config))},
                {"numerics_key", event.numerics_key},
                {"parameters", event.parameters},
                {"world", event.world},
@@ -102,7 +102,7 @@ void EventLog::write(const CheckpointEvent& event) {
 
 void EventLog::write(const EndEvent& event) {
   const WireBytes& wire = event.wire_bytes;
-  json line = {{"event", "end"},
+  Json line = {{"event", "end"},
                {"steps", event.steps},
                {"loss", event.loss},
                {"parameters_hash", event.parameters_hash},

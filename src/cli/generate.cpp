@@ -1,4 +1,5 @@
 #include "cli/generate.hpp"
+#include "cli/clock.hpp"
 
 #include <fmt/format.h>
 
@@ -16,11 +17,6 @@
 
 namespace sherd::cli {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-double seconds_since(Clock::time_point begin) {
-  return std::chrono::duration<double>(Clock::now() - begin).count();
-}
 
 // Says what it takes before it is taken.
 void require_memory(const engine::GeneratorMemory& need, const engine::GeneratorConfig& config) {

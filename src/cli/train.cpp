@@ -24,12 +24,6 @@
 namespace sherd::cli {
 namespace {
 
-std::vector<std::string> own_environment() {
-  std::vector<std::string> all;
-  for (char** at = environ; *at != nullptr; ++at) all.emplace_back(*at);
-  return all;
-}
-
 // A device that is too full says so here; the remedy is the same as for a limit.
 std::unique_ptr<launch::RankMemory> take_memory(const launch::Validated& run,
                                                 const launch::Job& job,

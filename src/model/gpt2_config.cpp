@@ -41,6 +41,7 @@ void check_relations(const Gpt2Config& c, Problems& problems) {
   if (c.heads > 0 && c.width > 0 && c.width % c.heads != 0)
     problems.push_back("heads: got " + std::to_string(c.heads) + ", need a divisor of width " +
                        std::to_string(c.width));
+  check_lora(c.lora, lora_sites_of(c), problems);
 }
 
 nlohmann::json describe(const Gpt2Config& c) {

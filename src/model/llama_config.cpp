@@ -86,6 +86,7 @@ void check_relations(const LlamaConfig& c, Problems& problems) {
                        std::to_string(c.heads) + " heads");
   if (c.head_dim % 2 != 0)
     problems.push_back("head_dim: got " + std::to_string(c.head_dim) + ", need an even number");
+  check_lora(c.lora, lora_sites_of(c), problems);
 }
 
 nlohmann::json describe(const LlamaConfig& c) {

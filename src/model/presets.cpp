@@ -83,11 +83,6 @@ LoraConfig lora_of(const ModelConfig& given, const LoraSites& sites, Problems& p
     if (given.lora_rank != 0 || !names.empty())
       problems.emplace_back(
           "lora_from: says rank and targets; give neither lora_rank nor lora_targets");
-    for (const std::string& name : names_of(lora)) {
-      if (std::ranges::find(sites.all, name) == sites.all.end())
-        problems.push_back("lora_from: " + given.lora_from + " has adapters of " + name +
-                           ", which the network lacks");
-    }
     return lora;
   }
   if (given.lora_rank == 0) {

@@ -1,5 +1,6 @@
 #pragma once
 // What each architecture of the zoo answers, as overloads on its config.
+#include <algorithm>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
@@ -52,6 +53,17 @@ inline void check_size(std::string_view name, std::int64_t value, std::int64_t m
   if (value >= 1 && value <= most) return;
   problems.push_back(std::string(name) + ": got " + std::to_string(value) + ", need 1 to " +
                      std::to_string(most));
+}
+/// Of adapters, what the products `sites` cannot have.
+inline void check_lora(const LoraConfig& lora, const LoraSites& sites, Problems& problems) {
+  if (!lora.on()) return;
+  check_size("lora_rank", lora.rank, 4096, problems);
+  if (!(lora.alpha > 0 && lora.alpha <= 1e18F))
+    problems.push_back("lora_alpha: got " + std::to_string(lora.alpha) + ", need more than 0");
+  for (const std::string& name : names_of(lora)) {
+    if (std::ranges::find(sites.all, name) == sites.all.end())
+      problems.push_back("adapters: the network lacks " + name);
+  }
 }
 inline void check_eps(float eps, Problems& problems) {
   if (!(eps > 0 && eps < 1))

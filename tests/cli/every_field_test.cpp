@@ -50,6 +50,10 @@ const std::map<std::string, std::pair<std::string, std::string>> samples = {
     {"vocab_size", {"259", "259"}},
     {"context", {"64", "64"}},
     {"dropout", {"0.1", "0.1"}},
+    {"lora_rank", {"4", "4"}},
+    {"lora_alpha", {"32", "32.0"}},
+    {"lora_targets", {"c_fc", "[\"c_fc\"]"}},
+    {"lora_from", {FIXTURES "/lora/gpt2", "\"" FIXTURES "/lora/gpt2\""}},
     {"freeze", {"embed.*", "[\"embed.*\"]"}},
     {"seed", {"18446744073709551615", "18446744073709551615"}},
     {"data", {"a.txt", "[\"a.txt\"]"}},
@@ -128,6 +132,7 @@ const std::map<std::string, std::pair<std::string, std::string>> samples = {
 RunConfig companions_of(const std::string& key) {
   RunConfig config;
   if (key == "kv_heads" || key == "head_dim") config.model.model = "qwen3-0.6b";
+  if (key == "lora_targets") config.model.lora_rank = 2;
   if (key.starts_with("loss_scale")) config.precision.precision = optim::Precision::fp16;
   if (key == "master" || key == "offload_master")
     config.precision.precision = optim::Precision::bf16;

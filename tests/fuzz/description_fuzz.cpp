@@ -63,7 +63,13 @@ bool accepts(const std::string& input) {
 std::string seed(Random& random) {
   const std::span<const model::Preset> all = model::presets();
   const model::Preset& one = all[random.below(all.size())];
-  return std::visit([](const auto& c) { return tree_of(c); }, one.architecture).dump();
+  Tree tree = std::visit([](const auto& c) { return tree_of(c); }, one.architecture);
+  const bool gpt2 = tree.at("architecture") == "gpt2";
+  if (random.one_in(2))
+    tree["lora"] = {{"rank", 1 + random.below(64)},
+                    {"alpha", 16},
+                    {"targets", {gpt2 ? "c_fc" : "up_proj", gpt2 ? "c_attn" : "q_proj"}}};
+  return tree.dump();
 }
 
 std::string changed(const std::string& input, Random& random, const ChangeBytes& change) {

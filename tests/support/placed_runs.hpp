@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "sherd/base/philox.hpp"
+#include "sherd/model/lora.hpp"
 #include "support/awkward_gpt2.hpp"
 #include "support/thread_ranks.hpp"
 
@@ -24,6 +25,7 @@ struct Formats {
   optim::Kind optimizer = optim::Kind::adamw;
   std::int64_t accum = 1;
   bool frozen = false;  // part of the network
+  bool adapters = false;
   optim::FrozenDType frozen_dtype = optim::FrozenDType::param;
 };
 
@@ -66,6 +68,8 @@ inline constexpr Formats formats[] = {
      .master = optim::Master::split,
      .frozen = true,
      .frozen_dtype = optim::FrozenDType::int8},
+    {.name = "bf16, adapters", .precision = optim::Precision::bf16, .accum = 2, .adapters = true},
+    {.name = "adapters on int8", .adapters = true, .frozen_dtype = optim::FrozenDType::int8},
 };
 
 inline launch::RunConfig resident(const Formats& f, int world) {
@@ -77,9 +81,23 @@ inline launch::RunConfig resident(const Formats& f, int world) {
   config.precision.frozen_dtype = f.frozen_dtype;
   config.optimizer.optimizer = f.optimizer;
   if (f.frozen) config.model.freeze = {"embed.*", "*.qkv_weight", "layer1.mlp.*", "head.ln_gamma"};
+  if (f.adapters) {
+    config.model.lora_rank = 3;
+    config.model.lora_targets = {"all"};
+  }
   config.batch.grad_accum = f.accum;
   config.sharding.reduce_every = plan::ReduceEvery::micro;
   return config;
+}
+
+/// What a placed run trains.
+inline launch::Job placed_job(const launch::RunConfig& config) {
+  model::Gpt2Config network = awkward_gpt2(3);
+  const bool adapts = config.model.lora_rank > 0;
+  if (adapts) network.lora = {config.model.lora_rank, 16, ~0U};
+  launch::Job job = awkward_job(network, one_and_a_half_batches(config), config.model.freeze);
+  if (adapts) job.model.frozen = [](std::string_view name) { return !model::is_adapter(name); };
+  return job;
 }
 
 class Draw {
@@ -171,8 +189,7 @@ struct On {
 /// Trains, and checks that every tier holds what was planned, to the byte.
 inline Bits bits_of(const launch::RunConfig& config, const On& on = {}) {
   ThreadRun run{.config = config, .job = [&](Rank) {
-                  launch::Job job = awkward_job(awkward_gpt2(3), one_and_a_half_batches(config),
-                                                config.model.freeze);
+                  launch::Job job = placed_job(config);
                   job.validate = std::make_unique<MadeTokens>(5, 5);
                   return job;
                 }};

@@ -14,17 +14,18 @@ struct ExportOptions {
 
 /// Writes config.json and the weights of a checkpoint into a new folder, under the names and in the
 /// layout of transformers; several files and their index where one would be too large. Adapters are
-/// merged into the weights they stand beside.
+/// merged into the weights they stand beside. Returns how many numbers it wrote.
 ///
 /// **Memory** 64 MiB, or two rows of the widest parameter.
 /// **Errors** ConfigError for the folder; DataError for the checkpoint, or what cannot be written.
-void export_folder(const Checkpoint& from, const std::string& folder,
-                   const ExportOptions& options = {});
+std::uint64_t export_folder(const Checkpoint& from, const std::string& folder,
+                            const ExportOptions& options = {});
 
 /// Writes the adapters alone, as PEFT does: adapter_config.json and adapter_model.safetensors.
 ///
 /// **Errors** as above; ConfigError for a checkpoint without adapters.
-void export_adapters(const Checkpoint& from, const std::string& folder, DType type = DType::f32);
+std::uint64_t export_adapters(const Checkpoint& from, const std::string& folder,
+                              DType type = DType::f32);
 
 /// Makes the first checkpoint of a run, step 0, out of such a folder.
 ///

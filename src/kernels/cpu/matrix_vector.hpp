@@ -8,7 +8,7 @@ namespace sherd::kernels::cpu {
 
 [[nodiscard]] inline bool is_matrix_vector(const MatmulArgs& args) {
   return args.out.shape.rows == 1 && args.transpose_a == Transpose::no && args.mode == Write::set &&
-         args.round == nullptr;
+         args.round == nullptr && args.b.row_pitch() == args.b.shape.cols;
 }
 
 /// Floats of scratch for any row of up to k times a matrix of up to n columns; 0 where all is fp32
