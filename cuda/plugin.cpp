@@ -46,6 +46,7 @@ constexpr kernels::Interface twins{.attention = attention,
                                    .adamw = adamw,
                                    .lion = lion,
                                    .sgd = sgd,
+                                   .decode_blocks = decode_blocks,
                                    .path = path,
                                    .best_product = best_product};
 

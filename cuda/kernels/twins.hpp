@@ -53,4 +53,6 @@ void adamw(const UpdateArgs& args, StreamRef stream);
 void lion(const UpdateArgs& args, StreamRef stream);
 void sgd(const UpdateArgs& args, StreamRef stream);
 
+void decode_blocks(View blocks, View out, StreamRef stream);
+
 }  // namespace sherd::cuda

@@ -31,7 +31,7 @@ const data = JSON.parse(document.getElementById('data').textContent);
 const useColours = { params: '#2f6fab', grads: '#c1553b', optimizer: '#5b8c3a',
   activations: '#8a63b8', comm: '#c08a1e', staging: '#2f9494', control: '#8c8c94', runtime: '#8c8c94' };
 const verbColours = ['#8c8c94', '#2f6fab', '#8a63b8', '#b0567f', '#c08a1e', '#c1553b', '#a08060',
-  '#6f6f9a', '#4f4f55', '#5b8c3a', '#2f9494', '#6fb0b0'];
+  '#6f6f9a', '#4f4f55', '#5b8c3a', '#2f9494', '#6fb0b0', '#86a8c8'];
 const left = 84, top_ = 22, strip = 12, bottom = 24;
 const view = { from: 0, to: data.steps };
 const tip = document.getElementById('tip');

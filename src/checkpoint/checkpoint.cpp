@@ -7,7 +7,9 @@
 #include <utility>
 
 #include "checkpoint/blocks.hpp"
+#include "checkpoint/whole_blocks.hpp"
 #include "sherd/base/errors.hpp"
+#include "sherd/kernels/block8.hpp"
 #include "sherd/kernels/update.hpp"
 
 namespace sherd::checkpoint {
@@ -93,6 +95,28 @@ void Checkpoint::read(const Tensor& tensor, State state, std::uint64_t first, st
   }
 }
 
+void Checkpoint::read_blocks(const Tensor& tensor, std::uint64_t first, const View& into) const {
+  const auto numel = static_cast<std::uint64_t>(tensor.shape.numel());
+  const std::uint64_t count = std::min(static_cast<std::uint64_t>(into.numel()), numel - first);
+  expects(tensor.in_blocks() && into.type == DType::q8 &&
+              static_cast<std::uint64_t>(into.numel()) == round_up(count, q8_elements),
+          "checkpoint: got weights that are no 8-bit blocks, or no room for whole ones");
+  std::vector<std::byte> stored(packed_bytes(DType::q8, count));
+  read(tensor, State::param, first, count, stored);
+  put_whole_blocks(stored, count, into.data);
+}
+
+void Checkpoint::decode(const Tensor& tensor, std::uint64_t first, std::span<float> out) const {
+  const std::uint64_t count = round_up(out.size(), q8_elements);
+  std::vector<std::byte> blocks(bytes_of(DType::q8, count));
+  read_blocks(tensor, first, flat(blocks.data(), DType::q8, count));
+  std::vector<float> values(count);
+  device::Stream own(1);  // of this thread
+  kernels::decode_blocks(flat(blocks.data(), DType::q8, count),
+                         flat(reinterpret_cast<std::byte*>(values.data()), DType::f32, count), own);
+  std::copy_n(values.begin(), out.size(), out.begin());
+}
+
 void Checkpoint::read_weights(const Tensor& tensor, std::uint64_t first,
                               std::span<float> out) const {
   const TensorState *param = tensor.find(State::param), *master = tensor.find(State::master);
@@ -101,6 +125,7 @@ void Checkpoint::read_weights(const Tensor& tensor, std::uint64_t first,
   const TensorState* kept = tensor.find(whole);
   if (kept != nullptr && kept->type == DType::f32)
     return read(tensor, whole, first, out.size(), std::as_writable_bytes(out));
+  if (tensor.in_blocks()) return decode(tensor, first, out);
   // Split: both halves. Frozen: the stored one is all there is.
   const bool half =
       param != nullptr && (param->type == DType::bf16 || param->type == DType::f16) &&

@@ -34,6 +34,11 @@ const TensorState* Tensor::find(State state) const {
   return found == states.end() ? nullptr : &*found;
 }
 
+bool Tensor::in_blocks() const {
+  const TensorState* param = find(State::param);
+  return param != nullptr && param->type == DType::q8;
+}
+
 namespace {
 
 /// An extent with what to call it in a message.

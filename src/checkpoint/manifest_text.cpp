@@ -64,7 +64,7 @@ json json_of(const Contents& contents) {
 // What no run keeps no reader of a state knows how to widen.
 bool may_keep(State state, DType type) {
   const bool moment = state == State::moment1 || state == State::moment2;
-  if (type == DType::q8) return moment;
+  if (type == DType::q8) return state != State::master;
   if (type == DType::u16) return state == State::master;
   return type == DType::f32 || (state != State::master && (type == DType::bf16 || !moment));
 }
@@ -155,6 +155,7 @@ class ManifestReader {
       if (n > 1 && tensor.states[n - 2].state >= tensor.states[n - 1].state)
         refuse("states are not in order");
     }
+    if (tensor.in_blocks() && tensor.states.size() > 1) refuse("got param as q8 beside others");
     return tensor;
   }
   TensorState state_of(const json& object) const {

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "checkpoint/whole_blocks.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/checkpoint/checkpoint.hpp"
 #include "sherd/kernels/block8_math.hpp"
@@ -11,16 +12,6 @@ namespace sherd::checkpoint {
 namespace {
 
 using kernels::Block8Map;
-
-/// Blocks as stored: of a tensor's last one only as many codes as it has elements.
-void expand(std::vector<std::byte>& stored, std::uint64_t count, std::byte* to) {
-  const std::uint64_t rest = count % q8_elements, whole = (count - rest) / q8_elements * q8_bytes;
-  std::memcpy(to, stored.data(), whole);
-  if (rest == 0) return;
-  std::memset(to + whole, 0, q8_elements);
-  std::memcpy(to + whole, stored.data() + whole, rest);
-  std::memcpy(to + whole + q8_elements, stored.data() + whole + rest, sizeof(float));
-}
 
 void decode_blocks(const std::byte* blocks, State moment, std::span<float> out) {
   const bool first = moment == State::moment1;
@@ -65,7 +56,7 @@ void Checkpoint::read_moment(const Tensor& tensor, State moment, std::uint64_t f
   read(tensor, moment, first, count, stored);
   if (kept->type == DType::q8) {
     std::vector<std::byte> blocks(ceil_div(count, q8_elements) * q8_bytes);
-    expand(stored, count, blocks.data());
+    put_whole_blocks(stored, count, blocks.data());
     stored = std::move(blocks);
   }
   if (kept->type == into.type) {

@@ -50,7 +50,8 @@ std::string formula(const plan::Setup& setup) {
   const std::uint64_t trained = setup.model.trainable();
   const std::string frozen = trained == setup.model.parameters()
                                  ? ""
-                                 : fmt::format("; g and o of {} trained ones", trained);
+                                 : fmt::format("; g and o of {} trained ones{}", trained,
+                                               f.packs_frozen ? ", p of the others 1.016" : "");
   return fmt::format(
       "state formula: p {} + g {} + o {:.4g} bytes a parameter, Ψ {} padded parameters ({} "
       "unpadded), "

@@ -19,6 +19,7 @@ std::string name_of(const engine::TraceEvent& event, const plan::Setup& setup) {
     case plan::Verb::reduce:
     case plan::Verb::norm:
     case plan::Verb::update:
+    case plan::Verb::widen:
       return verb + " " + setup.layout.buckets()[event.subject].name;
     default:
       return verb;

@@ -43,6 +43,13 @@ View Runner::flat(const Access& access) const {
   return view(access, {1, static_cast<std::int64_t>(numel_of(type, access.size))});
 }
 
+// Collectives count elements; 8-bit blocks are bytes to them.
+View Runner::sent(const Access& access) const {
+  const View all = flat(access);
+  if (all.type != DType::q8) return all;
+  return {all.data, {1, static_cast<std::int64_t>(access.size)}, DType::u8};
+}
+
 Runner::Bound Runner::bind(const Step& step) const {
   Bound bound;
   if (step.verb == Verb::gather || step.verb == Verb::reduce) bound.label = label_of(step);
@@ -82,11 +89,17 @@ void Runner::bind_access(const Step& step, const Access& access, Bound& bound) c
       bound.batch.labels = view(access, {spec_.rows.rows, sample.label_cols});
       break;
     case Role::shard:
-      bound.shard = flat(access);
+      bound.shard = sent(access);
       bound.reduce_mode = access.mode == Mode::update ? Write::add : Write::set;
       break;
     case Role::full:
-      bound.full = flat(access);
+      bound.full = sent(access);
+      break;
+    case Role::from:
+      bound.from = flat(access);
+      break;
+    case Role::to:
+      bound.to = flat(access);
       break;
     case Role::control:
       bound.control = flat(access).as<optim::Control>();

@@ -17,7 +17,7 @@ struct Runner::Bound {
   std::vector<Grad> grads;
   std::vector<std::uint64_t> grad_names;   // hashes, for the rounding keys
   std::vector<std::span<std::byte>> gaps;  // padding behind gradients that start here
-  View shard, full;
+  View shard, full, from, to;
   Write reduce_mode = Write::set;
   View inputs_host, labels_host;  // pinned, on a device
   optim::Fed* fed_host = nullptr;

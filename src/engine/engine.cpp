@@ -242,7 +242,7 @@ void Engine::restore(const checkpoint::Checkpoint& checkpoint) {
   State& s = *state_;
   const auto load = [&] {
     const model::ModelSpec& spec = s.parts.plan.setup.model;
-    load_weights(s.residence(), *checkpoint::weights_of(checkpoint, spec));
+    load_weights(s.residence(), *checkpoint::weights_of(checkpoint, spec), &checkpoint);
     load_moments(s.residence(), checkpoint);
   };
   const checkpoint::Progress& was = checkpoint.manifest().progress;

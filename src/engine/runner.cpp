@@ -9,6 +9,7 @@
 
 #include "engine/bound.hpp"
 #include "sherd/base/errors.hpp"
+#include "sherd/kernels/block8.hpp"
 #include "sherd/kernels/elementwise.hpp"
 #include "sherd/kernels/reduction.hpp"
 
@@ -56,6 +57,8 @@ void Runner::visit(std::uint32_t index, const Moment& moment) {
       return decide(step, bound);
     case Verb::update:
       return update(step, bound);
+    case Verb::widen:
+      return widen(bound);
     case Verb::fetch:
     case Verb::evict:
       return;
@@ -230,6 +233,8 @@ void Runner::update(const Step& step, Bound& bound) {
     }
   }
 }
+
+void Runner::widen(Bound& bound) { kernels::decode_blocks(bound.from, bound.to, compute()); }
 
 void Runner::transfer(const Step& step, const Transfer& what) {
   if (step.lane != plan::Lane::disk) return device::copy(what.to, what.from, stream(step.lane));

@@ -42,6 +42,7 @@ class Runner final : public Visitor {
   Bound bind(const plan::Step& step) const;
   [[nodiscard]] View view(const plan::Access& access, Shape shape) const;
   [[nodiscard]] View flat(const plan::Access& access) const;
+  [[nodiscard]] View sent(const plan::Access& access) const;
   [[nodiscard]] std::string label_of(const plan::Step& step) const;
   void bind_access(const plan::Step& step, const plan::Access& access, Bound& bound) const;
   void bind_mirror(const plan::Access& access, Bound& bound) const;
@@ -65,6 +66,7 @@ class Runner final : public Visitor {
   void vote(Bound& bound);
   void decide(const plan::Step& step, Bound& bound);
   void update(const plan::Step& step, Bound& bound);
+  void widen(Bound& bound);
   void transfer(const plan::Step& step, const Transfer& transfer);
   [[nodiscard]] device::Stream& stream(plan::Lane lane) const {
     return *parts_.streams[static_cast<std::size_t>(lane)];

@@ -8,6 +8,7 @@
 
 #include "sherd/base/errors.hpp"
 #include "sherd/checkpoint/parameters_hash.hpp"
+#include "sherd/kernels/block8.hpp"
 #include "sherd/kernels/update.hpp"
 
 namespace sherd::engine {
@@ -52,26 +53,37 @@ struct Weight {
       : param(places.param, range, fill) {
     if (places.master) master.emplace(*places.master, range, fill);
   }
-  void set(const float* values, std::uint64_t first, std::uint64_t count) const {
-    const View source{const_cast<std::byte*>(reinterpret_cast<const std::byte*>(values)),
+  /// `values` goes on with zeros to the end of its last quantum.
+  void set(const std::vector<float>& values, std::uint64_t first, std::uint64_t count) const {
+    const bool packs = param.view().type == DType::q8;
+    if (packs) count = values.size();
+    const View source{const_cast<std::byte*>(reinterpret_cast<const std::byte*>(values.data())),
                       {1, static_cast<std::int64_t>(count)},
                       DType::f32};
     const View stored = cut(param.view(), first, count);
     const View& exact = master ? master->view() : param.view();
-    if (exact.type == DType::f32) std::copy_n(values, count, cut(exact, first, count).as<float>());
+    if (exact.type == DType::f32)
+      std::copy_n(values.data(), count, cut(exact, first, count).as<float>());
     if (stored.type == DType::f32) return;
     device::Stream own(1);  // of this worker
+    if (packs) return kernels::encode_blocks(source, stored, own);
     kernels::store_master(source, stored, remainder(first, count), own);
   }
-  /// fp32 master weights; `space` holds those that are kept in two parts.
+  /// fp32 master weights; `space` holds those that are kept in two parts, or in 8 bits.
   const float* values(std::uint64_t first, std::uint64_t count, std::vector<float>& space) const {
     const View& whole = master && master->view().type == DType::f32 ? master->view() : param.view();
     if (whole.type == DType::f32) return cut(whole, first, count).as<float>();
+    const bool packs = whole.type == DType::q8;
+    if (packs) count = round_up(count, q8_elements);
     space.resize(count);
-    kernels::load_master(cut(param.view(), first, count), remainder(first, count),
-                         {reinterpret_cast<std::byte*>(space.data()),
-                          {1, static_cast<std::int64_t>(count)},
-                          DType::f32});
+    const View stored = cut(param.view(), first, count);
+    const View wide{reinterpret_cast<std::byte*>(space.data()), stored.shape, DType::f32};
+    if (packs) {
+      device::Stream own(1);
+      kernels::decode_blocks(stored, wide, own);
+    } else {
+      kernels::load_master(stored, remainder(first, count), wide);
+    }
     return space.data();
   }
   void put() const {
@@ -98,6 +110,14 @@ void write_zeros(const Residence& in, State state, std::size_t bucket, Range but
     const bool loaded = run.range.first >= but.first && run.range.end() <= but.end();
     if (run.low && !loaded) HeldTile(place, run.range, HeldTile::Fill::zero).put();
   }
+}
+
+// Coded again, 8-bit blocks would become others.
+const checkpoint::Tensor* blocks_of(const plan::Setup& setup, std::size_t bucket,
+                                    const std::string& name, const checkpoint::Checkpoint* from) {
+  if (from == nullptr || !setup.packs(bucket)) return nullptr;
+  const checkpoint::Tensor* tensor = from->find(name);
+  return tensor != nullptr && tensor->in_blocks() ? tensor : nullptr;
 }
 
 Range common(Range a, Range b) {
@@ -162,7 +182,8 @@ void HeldTile::put() const {
   if (!held_.bytes().empty()) device::copy(home_.raw(), view_.raw(), in_.device);
 }
 
-void load_weights(const Residence& in, const model::Weights& weights) {
+void load_weights(const Residence& in, const model::Weights& weights,
+                  const checkpoint::Checkpoint* from) {
   const plan::Setup& setup = in.plan.setup;
   for (std::size_t b = 0; b < setup.layout.buckets().size(); ++b) {
     const Range held = setup.held(b);
@@ -173,10 +194,16 @@ void load_weights(const Residence& in, const model::Weights& weights) {
     for (const plan::Tile& tile : plan::tiles_of(setup, b, held)) {
       const Weight weight(places, tile.range, HeldTile::Fill::zero);
       for (const shard::Segment& segment : setup.layout.segments(b, tile.range)) {
+        const model::ParamSpec& param = setup.model.params[segment.param];
+        const checkpoint::Tensor* blocks = blocks_of(setup, b, param.name, from);
         for_portions(segment.count, in.host, [&](std::uint64_t done, std::uint64_t count) {
-          std::vector<float> values(count);  // outside the arena but small
-          weights.read(setup.model.params[segment.param], segment.in_param + done, values);
-          weight.set(values.data(), segment.in_range + done, count);
+          const std::uint64_t first = segment.in_param + done, at = segment.in_range + done;
+          const std::uint64_t room = round_up(count, q8_elements);
+          if (blocks != nullptr)
+            return from->read_blocks(*blocks, first, cut(weight.param.view(), at, room));
+          std::vector<float> values(room);  // outside the arena but small
+          weights.read(param, first, std::span(values).first(count));
+          weight.set(values, at, count);
         });
       }
       weight.put();

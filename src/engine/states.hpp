@@ -60,7 +60,9 @@ class HeldTile {
 };
 
 /// Writes what this rank owns of master weights and stored parameters; other state starts at zero.
-void load_weights(const Residence& in, const model::Weights& weights);
+/// Where `from`, whose weights they are, keeps 8-bit blocks as this run does, these are copied.
+void load_weights(const Residence& in, const model::Weights& weights,
+                  const checkpoint::Checkpoint* from = nullptr);
 
 /// The moments of this rank, of a checkpoint that may keep them in another format.
 void load_moments(const Residence& in, const checkpoint::Checkpoint& from);

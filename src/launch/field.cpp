@@ -16,6 +16,7 @@ constexpr std::array precisions = {"fp32"sv, "bf16"sv, "fp16"sv};
 constexpr std::array grad_dtypes = {"fp32"sv, "bf16"sv};
 constexpr std::array masters = {"fp32"sv, "split"sv};
 constexpr std::array moments = {"fp32"sv, "bf16"sv, "int8"sv};
+constexpr std::array frozen_dtypes = {"param"sv, "int8"sv};
 constexpr std::array offload_places = {"none"sv, "host"sv, "file"sv};
 constexpr std::array offloads_or_auto = {"auto"sv, "none"sv, "host"sv, "file"sv};
 constexpr std::array offloads_of_activations = {"none"sv, "host"sv};
@@ -179,6 +180,9 @@ void add_precision(Fields& f, optim::PrecisionConfig& c) {
       {in, "moments",
        "format of the optimizer's moments; bf16: rounded stochastically; int8: blocks of 256",
        choice<optim::Moments::int8>(c.moments, moments)});
+  f.push_back({in, "frozen_dtype",
+               "of parameters that are not trained; int8: blocks of 256, widened while used",
+               choice<optim::FrozenDType::int8>(c.frozen_dtype, frozen_dtypes)});
   f.push_back({in,
                "loss_scale",
                "fp16: a fixed scale instead of the dynamic one",

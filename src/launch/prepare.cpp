@@ -71,6 +71,7 @@ std::string numerics_text(const Validated& run, const Job& job, const plan::Setu
   text += backend_of(run, setup);
   if (p.moments != optim::Moments::fp32)
     text += fmt::format("moments {}\n", static_cast<int>(p.moments));
+  if (p.frozen_dtype == optim::FrozenDType::int8) text += "frozen int8\n";
   text += fmt::format("precision {} grad {} scale {} {} {} {} {}\n", static_cast<int>(p.precision),
                       static_cast<int>(p.grad_dtype), p.loss_scale, p.loss_scale_init,
                       p.loss_scale_window, p.loss_scale_hysteresis, p.loss_scale_min);
@@ -115,8 +116,8 @@ void require_countable(const model::ModelSpec& spec) {
                    bytes)});
 }
 
-void require_trainable(const model::ModelConfig& config, const model::ModelSpec& spec) {
-  for (const std::string& pattern : config.freeze) {
+void require_trainable(const RunConfig& run, const model::ModelSpec& spec) {
+  for (const std::string& pattern : run.model.freeze) {
     const auto frozen = model::frozen_by({pattern});
     if (std::ranges::none_of(spec.params, frozen, &model::ParamSpec::name))
       throw ConfigError(
@@ -125,6 +126,10 @@ void require_trainable(const model::ModelConfig& config, const model::ModelSpec&
   }
   if (spec.trainable() == 0)
     throw ConfigError({"--freeze: names every parameter; nothing is left to train"});
+  const bool packs = run.precision.frozen_dtype == optim::FrozenDType::int8;
+  if (packs && spec.trainable() == spec.parameters())
+    throw ConfigError(
+        {"--frozen-dtype: int8 needs parameters that are not trained (--freeze, --lora-rank)"});
 }
 
 std::uint32_t eval_batches(const Validated& run, const Job& job, int world) {
@@ -172,7 +177,7 @@ Prepared prepare(const Validated& run, const Job& job, Rank rank) {
   const Target target{kind, compute_type(run->precision), prepared.threads};
   model::ModelSpec spec = model::declare(job.model, target, {run->batch.micro_batch, job.length});
   require_countable(spec);
-  require_trainable(run->model, spec);
+  require_trainable(*run, spec);
   plan::Setup setup = plan::make_setup(std::move(spec), sharding, run->memory, run->precision,
                                        run->optimizer, world);
   setup.rank = rank;

@@ -102,17 +102,26 @@ bool same_network(const std::string& was, const std::string& now) {
   return plain(was) == plain(now);
 }
 
-// What was frozen has no moments, and what was trained has some that would be lost.
+std::string setting(const std::map<std::string, std::string>& all, const char* key,
+                    const char* usual) {
+  const auto found = all.find(key);
+  return found == all.end() ? usual : found->second;
+}
+
+// What was frozen has no moments, and what was trained has some that would be lost; another format
+// of the frozen ones is another network to the rest.
 void require_same_frozen(const checkpoint::Checkpoint& from, const Origin& now) {
-  const auto was = from.manifest().settings.find("freeze");
-  const std::string before = was == from.manifest().settings.end() ? "" : was->second;
-  const auto is = now.settings.find("freeze");
-  const std::string after = is == now.settings.end() ? "" : is->second;
-  if (from.manifest().progress.applied > 0 && before != after)
-    throw ConfigError(
-        {fmt::format("--freeze: got '{}', but {} froze '{}'; sherd checkpoint export "
-                     "keeps the weights alone",
-                     after, from.folder(), before)});
+  if (from.manifest().progress.applied == 0) return;
+  const auto differ = [&](const char* key, const char* usual, const char* verb) {
+    const std::string before = setting(from.manifest().settings, key, usual);
+    const std::string after = setting(now.settings, key, usual);
+    if (before == after) return;
+    throw ConfigError({fmt::format(
+        "{}: got '{}', but {} {} '{}'; sherd checkpoint export keeps the weights alone",
+        flag_of(key), after, from.folder(), verb, before)});
+  };
+  differ("freeze", "", "froze");
+  differ("frozen_dtype", "param", "has");
 }
 
 // The moments of one rule are not those of another.

@@ -26,7 +26,7 @@ class Line {
 
   void keep(Step step) {
     const std::size_t place = kept_.size();
-    if (step.lane == Lane::compute) computes_.push_back(place);
+    if (step.lane == Lane::compute && step.verb != Verb::widen) computes_.push_back(place);
     note(step, place + 1);
     kept_.push_back(std::move(step));
     ahead_.emplace_back();

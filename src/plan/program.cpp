@@ -18,8 +18,9 @@ std::string_view name_of(Role role) {
 }
 
 std::string_view name_of(Verb verb) {
-  constexpr std::string_view names[] = {"feed", "forward", "loss",   "backward", "gather", "reduce",
-                                        "norm", "vote",    "decide", "update",   "fetch",  "evict"};
+  constexpr std::string_view names[] = {"feed",   "forward", "loss", "backward", "gather",
+                                        "reduce", "norm",    "vote", "decide",   "update",
+                                        "fetch",  "evict",   "widen"};
   return names[static_cast<std::size_t>(verb)];
 }
 

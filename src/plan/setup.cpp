@@ -29,6 +29,7 @@ Formats formats_of(const optim::PrecisionConfig& precision,
   if (formats.master && precision.master == optim::Master::split) formats.master_type = DType::u16;
   if (precision.moments == optim::Moments::bf16) formats.moment_type = DType::bf16;
   if (precision.moments == optim::Moments::int8) formats.moment_type = DType::q8;
+  formats.packs_frozen = precision.frozen_dtype == optim::FrozenDType::int8;
   if (optimizer.optimizer == optim::Kind::lion) formats.moments = 1;
   if (optimizer.optimizer == optim::Kind::sgd) formats.moments = optimizer.beta1 > 0 ? 1 : 0;
   return formats;

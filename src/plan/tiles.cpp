@@ -42,14 +42,21 @@ std::vector<Tile> tiles_of(const Setup& setup, std::size_t bucket, Range extent)
   return tiles;
 }
 
+StateBuffer param_buffer(const Setup& setup, std::size_t bucket) {
+  const char* const names[2][2] = {{"p.full", "q.full"}, {"p.shard", "q.shard"}};
+  const bool packs = setup.packs(bucket), shared = setup.shard_params;
+  const Range whole{0, setup.layout.buckets()[bucket].numel};
+  return {bucket_name(names[shared][packs], bucket), bucket,
+          packs ? DType::q8 : setup.formats.param, setup.homes.params,
+          shared ? setup.layout.shard(bucket, setup.rank) : whole};
+}
+
 std::optional<StateBuffer> state_buffer(const Setup& setup, State state, std::size_t bucket) {
   const Formats& f = setup.formats;
-  const Range whole{0, setup.layout.buckets()[bucket].numel};
-  const Range own = setup.layout.shard(bucket, setup.rank), held = setup.held(bucket);
+  const Range held = setup.held(bucket);
   switch (state) {
     case State::param:
-      return StateBuffer{bucket_name(setup.shard_params ? "p.shard" : "p.full", bucket), bucket,
-                         f.param, setup.homes.params, setup.shard_params ? own : whole};
+      return param_buffer(setup, bucket);
     case State::master:
       if (!f.master || !setup.trains(bucket)) return std::nullopt;
       return StateBuffer{bucket_name("master", bucket), bucket, f.master_type, setup.homes.master,

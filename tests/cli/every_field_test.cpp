@@ -99,6 +99,7 @@ const std::map<std::string, std::pair<std::string, std::string>> samples = {
     {"recompute", {"selective", "\"selective\""}},
     {"master", {"split", "\"split\""}},
     {"moments", {"int8", "\"int8\""}},
+    {"frozen_dtype", {"int8", "\"int8\""}},
     {"offload_optimizer", {"host", "\"host\""}},
     {"offload_master", {"host", "\"host\""}},
     {"offload_moments", {"none", "\"none\""}},

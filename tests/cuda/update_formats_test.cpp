@@ -41,4 +41,18 @@ TEST_CASE("an 8-bit block with a broken element is NaN as a whole on both sides"
   CHECK(std::isnan(device.m.scale(1)));
 }
 
+TEST_CASE("8-bit blocks widen to the CPU's bits in every type, from any block on") {
+  test::Streams on;
+  for (const DType type : test::float_types) {
+    for (const std::int64_t first : {0, 256, 1280}) {
+      const std::int64_t n = 37 * 256, count = n - first;
+      test::Cells blocks(n, DType::q8, true, test::noise(5, 0.02));
+      test::Cells device(n, type, true, test::noise(6)), cpu = device;
+      cuda::decode_blocks(blocks.view(first, count), device.view(first, count), on.device);
+      kernels::decode_blocks(blocks.view(first, count), cpu.view(first, count), on.cpu);
+      CHECK(device == cpu);
+    }
+  }
+}
+
 }  // namespace sherd

@@ -5,6 +5,8 @@
 #include <limits>
 
 #include "kernels/update_state.hpp"
+#include "sherd/base/errors.hpp"
+#include "sherd/kernels/block8.hpp"
 
 using namespace sherd;
 using namespace sherd::kernels;
@@ -79,6 +81,59 @@ TEST_CASE(
     for (std::int64_t bits = 0; bits <= 0x3f800000; bits += 1009) visit(bits);
     CHECK(worst < 2e-6);  // halfway within fp32's rounding
   }
+}
+
+TEST_CASE("whole blocks are the nearest codes of the published map, and their values come back") {
+  device::Stream stream(2);
+  for (const std::int64_t n : {256, 70 * 256}) {
+    const auto value = [](std::int64_t i) {
+      return i / 256 % 5 == 3
+                 ? 0
+                 : std::pow(10.0, static_cast<double>(i / 256 % 7) - 4) * test::noise(9)(i);
+    };
+    test::Cells values(n, DType::f32, true, value);
+    test::Cells want(n, DType::q8, true, [&](std::int64_t i) { return values[i]; });
+    test::Cells blocks(n, DType::q8, true, [](std::int64_t) { return 1.0; });
+    kernels::encode_blocks(values.view(0, n), blocks.view(0, n), stream);
+    CHECK(blocks == want);
+    for (const DType type : test::float_types) {
+      test::Cells out(n, type, true, [](std::int64_t) { return 1.0; });
+      kernels::decode_blocks(blocks.view(0, n), out.view(0, n), stream);
+      CHECK(out.guarded());
+      std::int64_t wrong = 0, far = 0;
+      for (std::int64_t i = 0; i < n; ++i) {
+        const auto code =
+            static_cast<std::uint8_t>(blocks.view(0, n).data[i / 256 * 260 + i % 256]);
+        const float exact = decode_m(code, static_cast<float>(blocks.scale(i / 256)), signed8);
+        far += std::abs(static_cast<double>(exact) - want[i]) > 1e-6 * std::abs(want[i]) ? 1 : 0;
+        if (type == DType::f32) wrong += out.raw<float>(i) != exact ? 1 : 0;
+        if (type == DType::bf16)
+          wrong += out.raw<std::uint16_t>(i) != to_stored_bfloat16(exact).bits ? 1 : 0;
+        if (type == DType::f16)
+          wrong += out.raw<std::uint16_t>(i) != to_float16(exact).bits ? 1 : 0;
+      }
+      CHECK(wrong == 0);
+      CHECK(far == 0);
+    }
+  }
+}
+
+TEST_CASE("blocks cut short, of other types or off their places are refused") {
+  device::Stream stream(1);
+  test::Cells values(512, DType::f32, true, test::noise(1));
+  test::Cells blocks(512, DType::q8, true, test::noise(1)), out = values;
+  CHECK_THROWS_AS(kernels::encode_blocks(values.view(0, 255), blocks.view(0, 255), stream),
+                  UsageError);
+  CHECK_THROWS_AS(kernels::encode_blocks(values.view(0, 256), blocks.view(0, 512), stream),
+                  UsageError);
+  CHECK_THROWS_AS(kernels::decode_blocks(values.view(0, 256), out.view(0, 256), stream),
+                  UsageError);
+  CHECK_THROWS_AS(kernels::decode_blocks(blocks.view(0, 256), out.view(0, 512), stream),
+                  UsageError);
+  View odd = blocks.view(0, 256);
+  odd.data += 1;
+  CHECK_THROWS_AS(kernels::decode_blocks(odd, out.view(0, 256), stream), UsageError);
+  CHECK(out == values);
 }
 
 TEST_CASE("a positive second moment is never stored as zero, and zero always is") {

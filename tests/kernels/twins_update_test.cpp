@@ -5,6 +5,7 @@
 
 #include "kernels/twin.hpp"
 #include "kernels/update_state.hpp"
+#include "sherd/kernels/block8.hpp"
 #include "sherd/kernels/reduction.hpp"
 #include "sherd/kernels/update.hpp"
 #include "sherd/optim/control.hpp"
@@ -160,6 +161,24 @@ TEST_CASE("updates of split masters, bf16 and 8-bit moments give the CPU's bits 
         twin.clear();
       }
     }
+  }
+}
+
+TEST_CASE("8-bit blocks widen to the CPU's bits in every type on the device") {
+  SHERD_NEEDS_DEVICE();
+  Twin twin;
+  constexpr std::int64_t n = 9 * 256;
+  test::Cells cells(n, DType::q8, true, noise(9, 0.02));
+  std::array<std::byte, 9 * 260> raw{};
+  std::memcpy(raw.data(), cells.view(0, n).data, raw.size());
+  for (const DType type : test::float_types) {
+    Both &blocks = twin.bytes_of(raw), &out = twin.make({1, n}, type, noise(2));
+    twin.run([&](StreamRef s) {
+      kernels::decode_blocks({blocks.at(s).data, {1, n}, DType::q8}, out.at(s), s);
+    });
+    CHECK(twin.same(out));
+    CHECK(twin.is_sound());
+    twin.clear();
   }
 }
 

@@ -3,11 +3,28 @@
 #include <hwy/targets.h>
 
 #include "kernels/update_state.hpp"
+#include "sherd/kernels/block8.hpp"
 
 using namespace sherd;
 using namespace sherd::test;
 
 namespace {
+
+/// Every code of blocks with other scales, in every type, and the blocks coded again.
+std::vector<Cells> run_blocks() {
+  device::Stream stream(1);
+  constexpr std::int64_t n = 66 * 256;
+  Cells values(n, DType::f32, true, [](std::int64_t i) { return noise(7, 1e-3 * double(i))(i); });
+  Cells blocks(n, DType::q8, true, noise(8));
+  std::vector<Cells> all;
+  for (const DType type : float_types) {
+    all.emplace_back(n, type, true, noise(1));
+    kernels::decode_blocks(blocks.view(0, n), all.back().view(0, n), stream);
+  }
+  kernels::encode_blocks(values.view(0, n), blocks.view(0, n), stream);
+  all.push_back(blocks);
+  return all;
+}
 
 std::vector<UpdateState> run_everything() {
   device::Stream stream(1);
@@ -26,11 +43,13 @@ std::vector<UpdateState> run_everything() {
 
 TEST_CASE("updates give the same bits in every format on every instruction set") {
   const std::vector<UpdateState> best = run_everything();
+  const std::vector<Cells> best_blocks = run_blocks();
   for (const std::int64_t target : {HWY_SCALAR, HWY_AVX2, HWY_AVX3}) {
     if ((hwy::SupportedTargets() & target) == 0) continue;
     hwy::SetSupportedTargetsForTest(target);
     hwy::GetChosenTarget().Update(hwy::SupportedTargets());
     const std::vector<UpdateState> got = run_everything();
+    CHECK_MESSAGE(run_blocks() == best_blocks, hwy::TargetName(target));
     hwy::SetSupportedTargetsForTest(0);
     hwy::GetChosenTarget().Update(hwy::SupportedTargets());
     for (std::size_t i = 0; i < best.size(); ++i) {

@@ -54,6 +54,16 @@ TEST_CASE(
   compare("stage3_evaluate", listing(*plan.evaluate));
 }
 
+TEST_CASE("frozen layers in 8 bits, on one rank and sharded, are the committed listing") {
+  toy::Case c;
+  c.frozen = {"layer*.qkv", "*.up"};
+  c.frozen_dtype = optim::FrozenDType::int8;
+  for (const int stage : {0, 3}) {
+    c.stage = stage;
+    compare("frozen8_stage" + std::to_string(stage), listing(plan::make_plan(toy::setup(c)).train));
+  }
+}
+
 TEST_CASE(
     "an optimizer in files, parameters and gradients on the host, are the committed listing") {
   toy::Case c;

@@ -124,6 +124,7 @@ struct Case {
   optim::Master master = optim::Master::fp32;
   optim::Moments moments = optim::Moments::fp32;
   std::vector<std::string> frozen{};  // patterns
+  optim::FrozenDType frozen_dtype = optim::FrozenDType::param;
 };
 
 inline std::string describe(const Case& c) {
@@ -155,6 +156,7 @@ inline plan::Setup setup(const Case& c) {
   precision.grad_dtype = c.grad;
   precision.master = c.master;
   precision.moments = c.moments;
+  precision.frozen_dtype = c.frozen_dtype;
   optim::OptimizerConfig optimizer;
   optimizer.optimizer = c.optimizer;
   constexpr DType compute[] = {DType::f32, DType::bf16, DType::f16};

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "sherd/base/philox.hpp"
+#include "sherd/model/lora.hpp"
 #include "support/awkward_gpt2.hpp"
 #include "support/thread_ranks.hpp"
 
@@ -25,6 +26,7 @@ struct Formats {
   std::int64_t accum = 1;
   bool frozen = false;  // part of the network
   bool adapters = false;
+  optim::FrozenDType frozen_dtype = optim::FrozenDType::param;
 };
 
 inline constexpr Formats formats[] = {
@@ -60,7 +62,14 @@ inline constexpr Formats formats[] = {
      .moments = optim::Moments::int8,
      .frozen = true},
     {.name = "fp16, partly frozen", .precision = optim::Precision::fp16, .frozen = true},
+    {.name = "frozen int8", .accum = 2, .frozen = true, .frozen_dtype = optim::FrozenDType::int8},
+    {.name = "bf16, frozen int8",
+     .precision = optim::Precision::bf16,
+     .master = optim::Master::split,
+     .frozen = true,
+     .frozen_dtype = optim::FrozenDType::int8},
     {.name = "bf16, adapters", .precision = optim::Precision::bf16, .accum = 2, .adapters = true},
+    {.name = "adapters on int8", .adapters = true, .frozen_dtype = optim::FrozenDType::int8},
 };
 
 inline launch::RunConfig resident(const Formats& f, int world) {
@@ -69,6 +78,7 @@ inline launch::RunConfig resident(const Formats& f, int world) {
   config.precision.grad_dtype = f.grad;
   config.precision.master = f.master;
   config.precision.moments = f.moments;
+  config.precision.frozen_dtype = f.frozen_dtype;
   config.optimizer.optimizer = f.optimizer;
   if (f.frozen) config.model.freeze = {"embed.*", "*.qkv_weight", "layer1.mlp.*", "head.ln_gamma"};
   if (f.adapters) {
@@ -78,6 +88,16 @@ inline launch::RunConfig resident(const Formats& f, int world) {
   config.batch.grad_accum = f.accum;
   config.sharding.reduce_every = plan::ReduceEvery::micro;
   return config;
+}
+
+/// What a placed run trains.
+inline launch::Job placed_job(const launch::RunConfig& config) {
+  model::Gpt2Config network = awkward_gpt2(3);
+  const bool adapts = config.model.lora_rank > 0;
+  if (adapts) network.lora = {config.model.lora_rank, 16, ~0U};
+  launch::Job job = awkward_job(network, one_and_a_half_batches(config), config.model.freeze);
+  if (adapts) job.model.frozen = [](std::string_view name) { return !model::is_adapter(name); };
+  return job;
 }
 
 class Draw {
@@ -169,8 +189,7 @@ struct On {
 /// Trains, and checks that every tier holds what was planned, to the byte.
 inline Bits bits_of(const launch::RunConfig& config, const On& on = {}) {
   ThreadRun run{.config = config, .job = [&](Rank) {
-                  launch::Job job = awkward_job(awkward_gpt2(3), one_and_a_half_batches(config),
-                                                config.model.freeze);
+                  launch::Job job = placed_job(config);
                   job.validate = std::make_unique<MadeTokens>(5, 5);
                   return job;
                 }};

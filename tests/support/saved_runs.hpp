@@ -34,10 +34,7 @@ inline launch::RunConfig saving(launch::RunConfig config, const Course& course) 
 /// Also checks that every tier held what was planned, to the byte, where a snapshot was taken.
 inline Played play(const launch::RunConfig& asked, const Course& course) {
   const launch::RunConfig config = saving(asked, course);
-  const ThreadRun run{.config = config, .job = [&](Rank) {
-                        return awkward_job(awkward_gpt2(3), one_and_a_half_batches(config),
-                                           config.model.freeze);
-                      }};
+  const ThreadRun run{.config = config, .job = [&](Rank) { return placed_job(config); }};
   checkpoint::Store store(io::storage(), course.root);
   if (!course.root.empty()) store.enter();
   ThreadRanks ranks(run);

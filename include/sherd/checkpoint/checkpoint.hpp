@@ -36,6 +36,9 @@ class Checkpoint {
   /// is kept is rounded to nearest.
   void read_moment(const Tensor& tensor, State moment, std::uint64_t first, const View& into) const;
 
+  /// The same of weights that are kept as 8-bit blocks, as they are kept.
+  void read_blocks(const Tensor& tensor, std::uint64_t first, const View& into) const;
+
   /// Of the weights; the same as the run's at that step.
   [[nodiscard]] std::string parameters_hash() const;
   /// Reads all of every file and recomputes every digest; what is wrong, one sentence each.
@@ -43,6 +46,8 @@ class Checkpoint {
 
  private:
   class Blocks;
+  /// read_weights of 8-bit blocks.
+  void decode(const Tensor& tensor, std::uint64_t first, std::span<float> out) const;
   void read_bytes(std::uint32_t file, Bytes offset, std::span<std::byte> into) const;
   /// "; it holds param of 'h.0.w', …": what a block is of, for messages.
   [[nodiscard]] std::string contents_of(std::uint32_t file, std::uint64_t block) const;

@@ -20,7 +20,7 @@ inline constexpr Bytes block_bytes = mib;  // of a file, under one checksum
 inline constexpr char manifest_name[] = "manifest.json";
 
 /// What is kept of a parameter. Its weights are `param` as fp32, or `master` as fp32, or both as
-/// bf16 and what that leaves of fp32 (u16).
+/// bf16 and what that leaves of fp32 (u16); of a frozen one `param` alone, perhaps as q8.
 enum class State : std::uint8_t { param, master, moment1, moment2 };
 inline constexpr std::size_t states = 4;
 [[nodiscard]] std::string_view name_of(State state);
@@ -53,6 +53,8 @@ struct Tensor {
   std::vector<TensorState> states;  // by state
 
   [[nodiscard]] const TensorState* find(State state) const;
+  /// Are its weights 8-bit blocks? Frozen ones may be.
+  [[nodiscard]] bool in_blocks() const;
 };
 struct FileEntry {
   std::string name;

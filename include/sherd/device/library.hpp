@@ -9,7 +9,7 @@
 namespace sherd::device {
 
 /// Grows whenever a table or a type in one changes: library and program are built together.
-inline constexpr int interface_version = 4;
+inline constexpr int interface_version = 5;
 
 struct Library {
   std::shared_ptr<void> handle{};  // keeps the code mapped

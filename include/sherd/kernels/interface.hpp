@@ -3,6 +3,7 @@
 // has checked the arguments; a twin only computes.
 #include "sherd/kernels/attention.hpp"
 #include "sherd/kernels/attention_cached.hpp"
+#include "sherd/kernels/block8.hpp"
 #include "sherd/kernels/cross_entropy.hpp"
 #include "sherd/kernels/elementwise.hpp"
 #include "sherd/kernels/embedding.hpp"
@@ -49,6 +50,7 @@ struct Interface {
   decltype(kernels::adamw)* adamw;
   decltype(kernels::lion)* lion;
   decltype(kernels::sgd)* sgd;
+  decltype(kernels::decode_blocks)* decode_blocks;
   /// The libraries and paths behind products and attention: part of the numerics key.
   std::string (*path)(DType operands);
   /// For benches alone, since it waits for the device: seconds of the fastest of all algorithms the

@@ -8,12 +8,14 @@ enum class Precision : std::uint8_t { fp32, bf16, fp16 };
 enum class GradDType : std::uint8_t { fp32, bf16 };
 enum class Master : std::uint8_t { fp32, split };
 enum class Moments : std::uint8_t { fp32, bf16, int8 };
+enum class FrozenDType : std::uint8_t { param, int8 };
 struct PrecisionConfig {
   Precision precision = Precision::fp32;  // of stored parameters and activations
   GradDType grad_dtype = GradDType::fp32;
   Master master = Master::fp32;     // split: a bf16 parameter and what it leaves, together exact
   Moments moments = Moments::fp32;  // bf16 rounds stochastically; int8 by blocks of 256
-  double loss_scale = 0;            // 0: dynamic (fp16 only; else 1)
+  FrozenDType frozen_dtype = FrozenDType::param;  // int8: by blocks of 256, widened before use
+  double loss_scale = 0;                          // 0: dynamic (fp16 only; else 1)
   double loss_scale_init = 65536;
   std::int64_t loss_scale_window = 1000;
   std::int64_t loss_scale_hysteresis = 2;

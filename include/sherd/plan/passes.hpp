@@ -14,8 +14,8 @@ namespace sherd::plan {
 
 /// Drops saves of forward and rebuilds them before, or in, backward.
 [[nodiscard]] Program recompute(Program program, const Setup& setup);
-/// Where a rank holds only its shard of the parameters' current values: gathers, at most two a
-/// bucket and micro-step.
+/// Where a rank holds only its shard of the parameters' current values, gathers; where it holds
+/// frozen ones as 8-bit blocks, widens them: at most two of each a bucket and micro-step.
 [[nodiscard]] Program residency(Program program, const Setup& setup);
 /// Sums gradients over ranks right after a bucket's last writer, once a micro-step or once a step.
 [[nodiscard]] Program reduce(Program program, const Setup& setup);

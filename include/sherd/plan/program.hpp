@@ -58,7 +58,7 @@ enum class Role : std::uint8_t {
   stored,  // update
   from,
   to,
-  frame  // fetch, evict: a copy; what stands around a record's payload
+  frame  // fetch, evict, widen: a copy; what stands around a record's payload
 };
 [[nodiscard]] std::string_view name_of(Role role);
 
@@ -70,9 +70,10 @@ struct Access {
   std::uint16_t index = 0;
 };
 
-// forward, loss, backward name a block; gather, reduce, norm, update a bucket; feed, vote, decide
-// the step. There is no `release`: a buffer dies after its last access. fetch copies towards the
-// compute device, evict away from it, one tier further.
+// forward, loss, backward name a block; gather, reduce, norm, update, widen a bucket; feed, vote,
+// decide the step. There is no `release`: a buffer dies after its last access. fetch copies towards
+// the compute device, evict away from it, one tier further; widen turns 8-bit blocks into
+// parameters.
 enum class Verb : std::uint8_t {
   feed,
   forward,
@@ -85,9 +86,10 @@ enum class Verb : std::uint8_t {
   decide,
   update,
   fetch,
-  evict
+  evict,
+  widen
 };
-inline constexpr int verbs = 12;
+inline constexpr int verbs = 13;
 [[nodiscard]] std::string_view name_of(Verb verb);
 enum class Group : std::uint8_t {
   none,

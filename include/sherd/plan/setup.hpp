@@ -14,6 +14,7 @@ using memory::Tier;
 /// Element types of the states; `master` false where the stored parameter is the master.
 struct Formats {
   DType param = DType::f32, grad = DType::f32;
+  bool packs_frozen = false;  // frozen parameters are stored as q8, and `param` only while used
   bool master = false;
   DType master_type = DType::f32;  // u16: what the stored parameter leaves of it (split)
   int moments = 2;
@@ -67,6 +68,9 @@ struct Setup {
     return model.target.kind == DeviceKind::cpu ? Tier::host : Tier::pinned;
   }
   [[nodiscard]] bool trains(std::size_t bucket) const { return layout.buckets()[bucket].trainable; }
+  [[nodiscard]] bool packs(std::size_t bucket) const {
+    return formats.packs_frozen && !trains(bucket);
+  }
   /// Elements of a bucket whose optimizer state this rank holds and updates; of a frozen one, that
   /// it loads.
   [[nodiscard]] shard::Range held(std::size_t bucket) const {

@@ -34,6 +34,8 @@ struct StateBuffer {
   }
 };
 enum class State : std::uint8_t { param, master, moment1, moment2 };
+/// The stored parameters: "p.shard" where they are sharded, "q.full" where they are 8-bit blocks.
+[[nodiscard]] StateBuffer param_buffer(const Setup& setup, std::size_t bucket);
 /// Nothing where the formats have no such state: without master weights the parameter is them.
 [[nodiscard]] std::optional<StateBuffer> state_buffer(const Setup& setup, State state,
                                                       std::size_t bucket);

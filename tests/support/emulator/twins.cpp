@@ -100,6 +100,12 @@ void updated(const kernels::UpdateArgs& args, StreamRef stream) {
   put(stream, [own](Hands& hands) { update(own, hands.cpu); });
 }
 
+void decode_blocks(View blocks, View out, StreamRef stream) {
+  put(stream, [blocks = real(blocks), out = real(out)](Hands& hands) {
+    kernels::decode_blocks(blocks, out, hands.cpu);
+  });
+}
+
 std::string path(DType operands) {
   return "emulated, " + std::string(kernels::matmul_path(operands));
 }
@@ -139,6 +145,7 @@ const kernels::Interface& twins() {
                                             .adamw = updated<kernels::adamw>,
                                             .lion = updated<kernels::lion>,
                                             .sgd = updated<kernels::sgd>,
+                                            .decode_blocks = decode_blocks,
                                             .path = path,
                                             .best_product = best_product};
   return table;
