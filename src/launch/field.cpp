@@ -39,27 +39,9 @@ constexpr Range positive = {.low = 0, .low_open = true};
 constexpr Range size = {.low = 0, .high = 0x1p62}, some_size = {.low = 1, .high = 0x1p62};
 constexpr double million = 1 << 20, dimension = 1 << 24;
 
-void add_model(Fields& f, model::ModelConfig& c) {
+// Which parameters are trained, and which stand beside them.
+void add_trained(Fields& f, model::ModelConfig& c) {
   constexpr auto in = Concern::model;
-  f.push_back(
-      {in, "model", "preset, or a folder in Hugging Face layout", &c.model, {}, {}, "NAME|DIR"});
-  f.push_back({in, "random_init", "start a folder's network from random weights", &c.random_init});
-  f.push_back({in, "layers", "transformer layers; 0: as the preset says", &c.layers, up_to(1024)});
-  f.push_back({in, "heads", "attention heads; 0: as the preset says", &c.heads, up_to(4096)});
-  f.push_back(
-      {in, "kv_heads", "key and value heads; 0: as the preset says", &c.kv_heads, up_to(4096)});
-  f.push_back({in, "head_dim", "elements of a head; 0: as the preset says, or of the width",
-               &c.head_dim, up_to(256)});
-  f.push_back({in, "width", "elements of a token's vector; 0: as the preset says", &c.width,
-               up_to(million)});
-  f.push_back({in, "ffn_width", "elements inside the MLP; 0: as the preset says", &c.ffn_width,
-               up_to(dimension)});
-  f.push_back(
-      {in, "vocab_size", "tokens there are; 0: as the preset says", &c.vocab_size, up_to(1 << 30)});
-  f.push_back(
-      {in, "context", "longest sequence; 0: as the preset says", &c.context, up_to(dimension)});
-  f.push_back(
-      {in, "dropout", "part of the activations dropped in training", &c.dropout, below_one});
   f.push_back({in, "lora_rank", "train low-rank adapters instead of the network; 0: none",
                &c.lora_rank, up_to(4096)});
   f.push_back({in,
@@ -88,6 +70,30 @@ void add_model(Fields& f, model::ModelConfig& c) {
                {},
                {},
                "NAME"});
+}
+
+void add_model(Fields& f, model::ModelConfig& c) {
+  constexpr auto in = Concern::model;
+  f.push_back(
+      {in, "model", "preset, or a folder in Hugging Face layout", &c.model, {}, {}, "NAME|DIR"});
+  f.push_back({in, "random_init", "start a folder's network from random weights", &c.random_init});
+  f.push_back({in, "layers", "transformer layers; 0: as the preset says", &c.layers, up_to(1024)});
+  f.push_back({in, "heads", "attention heads; 0: as the preset says", &c.heads, up_to(4096)});
+  f.push_back(
+      {in, "kv_heads", "key and value heads; 0: as the preset says", &c.kv_heads, up_to(4096)});
+  f.push_back({in, "head_dim", "elements of a head; 0: as the preset says, or of the width",
+               &c.head_dim, up_to(256)});
+  f.push_back({in, "width", "elements of a token's vector; 0: as the preset says", &c.width,
+               up_to(million)});
+  f.push_back({in, "ffn_width", "elements inside the MLP; 0: as the preset says", &c.ffn_width,
+               up_to(dimension)});
+  f.push_back(
+      {in, "vocab_size", "tokens there are; 0: as the preset says", &c.vocab_size, up_to(1 << 30)});
+  f.push_back(
+      {in, "context", "longest sequence; 0: as the preset says", &c.context, up_to(dimension)});
+  f.push_back(
+      {in, "dropout", "part of the activations dropped in training", &c.dropout, below_one});
+  add_trained(f, c);
   f.push_back({in, "seed", "of initial weights, sample order, dropout and rounding", &c.seed});
 }
 
