@@ -35,7 +35,7 @@ struct BenchOutput {
   std::string offload_dir;     // for io; empty: a folder of our own where there is a disk
   bool offload_dir_any = false;
   std::vector<std::string> parts{};  // of step; none: all
-  std::string tokenizer, text;  // for data: files
+  std::string tokenizer, text;       // for data: files
   MemoryPictures memory{};
 };
 int bench(Bench what, const BenchOutput& output);
