@@ -18,13 +18,16 @@ step "configure-$preset" configure "$preset"
 # A sanitizer's build takes twice as long and its tests ten times, so there are no suites here that run the
 # program, only time, or plan. ThreadSanitizer sees no races between processes: it gets suites with threads.
 wanted='^(base|device|memory|shard|io|optim|kernels|data|model|comm|conformance|checkpoint|engine)_'
-if [[ $preset == tsan ]]; then
-  wanted='^(base|device|memory|comm|conformance)_|^checkpoint_(faults|file_writer|store)_|'
+unwanted='_gpu_test$'
+if [[ $preset == asan ]]; then  # whose memory others touch alike
+  unwanted+='|^(engine_(equality|frozen|frozen8|lora|overlap|parity|skipped_step)|model_parity)_test$'
+else
+  wanted='^(base|device|memory|comm|conformance)_|^checkpoint_(blocks|faults|file_writer|store)_|'
   wanted+='^engine_(checkpoint|device|device_tiers|device_wait|equality|failure|overlap|skipped_step|tiers|tiers_faults)_test'
 fi
-if [[ ${2:-} == --all ]]; then wanted='_'; fi
+if [[ ${2:-} == --all ]]; then wanted='_' unwanted='_gpu_test$'; fi
 mapfile -t targets < <(cmake --build "build/$preset" --target help | sed -nE 's|^([a-z0-9_]+_test): .*|\1|p' |
-  grep -E "$wanted" | grep -v '_gpu_test$' | sort -u)
+  grep -E "$wanted" | grep -vE "$unwanted" | sort -u)
 if ((${#targets[@]} < 10)); then
   echo "sanitize.sh: hardly a test target fits; were they renamed?" >&2
   exit 1
