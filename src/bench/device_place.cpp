@@ -34,11 +34,16 @@ double load(const std::byte* at, DType type) {
   return static_cast<double>(value);
 }
 
+// The last row with what follows it up to the next one, as kernels may write it.
+Bytes padded_bytes(const View& view) {
+  return bytes_of(view.type, static_cast<std::uint64_t>(view.shape.rows * view.row_pitch()));
+}
+
 }  // namespace
 
 View Place::room(Shape shape, DType type, std::int64_t pitch) {
   View view{nullptr, shape, type, on_device() ? pitch : 0};
-  const Bytes size = View{nullptr, {shape.rows, view.row_pitch()}, type}.bytes();
+  const Bytes size = padded_bytes(view);
   arenas_.push_back(on_device() ? memory::Arena::on(stream_->driver(), device::Memory::device, size)
                                 : memory::Arena::anonymous(size));
   view.data = arenas_.back().bytes().data();
@@ -76,8 +81,7 @@ void Place::fill(const View& view, const Value& value) {
     if (together || i % pitch < cols)
       store(image.data() + static_cast<Bytes>(i) * each, view.type, value(element));
   }
-  const std::span<std::byte> all{view.data,
-                                 View{nullptr, {view.shape.rows, pitch}, view.type}.bytes()};
+  const std::span<std::byte> all{view.data, padded_bytes(view)};
   device::copy(all.first(image.size()), image, *stream_);
   for (Bytes done = image.size(); done < all.size();) {
     const Bytes next = std::min<Bytes>(done, all.size() - done);

@@ -1,5 +1,4 @@
 #include "cli/data_tokenize.hpp"
-#include "cli/clock.hpp"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -9,6 +8,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "cli/clock.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/data/tokenize.hpp"
 #include "sherd/launch/machine.hpp"

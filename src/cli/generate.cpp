@@ -1,5 +1,4 @@
 #include "cli/generate.hpp"
-#include "cli/clock.hpp"
 
 #include <fmt/format.h>
 
@@ -9,6 +8,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
+#include "cli/clock.hpp"
 #include "cli/stop_text.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/base/log.hpp"

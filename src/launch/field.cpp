@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "sherd/model/lora.hpp"
+
 namespace sherd::launch {
 namespace {
 
@@ -43,7 +45,7 @@ constexpr double million = 1 << 20, dimension = 1 << 24;
 void add_trained(Fields& f, model::ModelConfig& c) {
   constexpr auto in = Concern::model;
   f.push_back({in, "lora_rank", "train low-rank adapters instead of the network; 0: none",
-               &c.lora_rank, up_to(4096)});
+               &c.lora_rank, up_to(model::most_lora_rank)});
   f.push_back({in,
                "lora_alpha",
                "adapters count alpha / rank; 0: 16",

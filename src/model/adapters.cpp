@@ -30,13 +30,13 @@ void Adapters::declare(Declare& d, std::int64_t rows) const {
 }
 
 Bytes Adapters::scratch(std::int64_t rows, const Target& target) const {
+  if (!any()) return 0;
   Bytes products = 0;
   for (const AdapterSite& site : sites_) {
     for (const LinearShape& shape :
          {LinearShape{rows, in_, config_.rank}, LinearShape{rows, config_.rank, site.columns}})
       products = std::max(products, linear_scratch(shape, target));
   }
-  if (products == 0 && sites_.empty()) return 0;
   Carver carver;
   carver.take({rows, config_.rank}, target.compute);
   carver.take(products);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "model/json_keys.hpp"
+#include "model/lora_keys.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/io/json.hpp"
 
@@ -38,15 +39,7 @@ LoraConfig lora_of(JsonKeys& keys) {
   LoraConfig lora;
   lora.rank = own.needed("rank");
   lora.alpha = static_cast<float>(own.needed_number("alpha"));
-  std::vector<std::string> names;
-  const json* targets = own.find("targets");
-  for (const json& target : targets != nullptr && targets->is_array() ? *targets : json::array())
-    names.push_back(target.is_string() ? target.get<std::string>() : "");
-  if (const auto sites = sites_of(names); sites && *sites != 0) {
-    lora.sites = *sites;
-  } else {
-    own.problem("targets", targets == nullptr ? json() : *targets, "names of products");
-  }
+  lora.sites = take_sites(own, "targets");
   keys.problems.insert(keys.problems.end(), own.problems.begin(), own.problems.end());
   return lora;
 }

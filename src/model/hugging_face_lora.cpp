@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "model/hugging_face_keys.hpp"
+#include "model/lora_keys.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/io/json.hpp"
 #include "sherd/model/hugging_face.hpp"
@@ -47,15 +48,7 @@ LoraConfig read_adapter_config(const std::string& folder) {
     keys.problem("r", json(lora.rank), "at most " + std::to_string(most_lora_rank));
   lora.alpha = static_cast<float>(keys.needed_number("lora_alpha"));
   if (!(lora.alpha > 0)) keys.problem("lora_alpha", json(0), "more than fp32 rounds to 0");
-  std::vector<std::string> names;
-  const json* targets = keys.find("target_modules");
-  for (const json& target : targets != nullptr && targets->is_array() ? *targets : json::array())
-    names.push_back(target.is_string() ? target.get<std::string>() : "");
-  const std::optional<std::uint32_t> sites = sites_of(names);
-  if (!sites || *sites == 0)
-    keys.problem("target_modules", targets == nullptr ? json() : *targets,
-                 "names of products: \"q_proj\", \"c_attn\", ...");
-  lora.sites = sites.value_or(0);
+  lora.sites = take_sites(keys, "target_modules");
   refuse_other_kinds(keys);
   if (!keys.problems.empty()) refuse(keys.problems);
   return lora;

@@ -12,6 +12,7 @@
 #include "sherd/checkpoint/folder.hpp"
 #include "sherd/kernels/block8_math.hpp"
 #include "sherd/launch/resume.hpp"
+#include "support/fixture_runs.hpp"
 #include "support/saved_runs.hpp"
 
 using namespace sherd;
@@ -52,20 +53,12 @@ class Rounded final : public model::Weights {
 
 /// Three steps of six sequences on adapters of a network of tests/fixtures.
 launch::RunConfig adapters(const std::string& network, int world, int stage) {
-  const std::string base = SHERD_FIXTURES "/" + network + "_parity";
-  launch::RunConfig config;
-  config.model.model = base;
+  launch::RunConfig config = fixture_config(network, world, stage);
   config.model.lora_from = SHERD_FIXTURES "/lora/" + network;
-  config.data.data = {base + "/tokens.npy"};
-  config.data.seq_len = 16;
-  config.ranks.ranks = world;
-  config.ranks.threads = 1;
   config.batch.micro_batch = 1;
   config.batch.grad_accum = 6 / world;
   config.batch.steps = 3;
   config.optimizer.lr = 1e-2;
-  config.sharding.zero_stage = stage;
-  config.sharding.bucket_bytes = 1;
   config.sharding.reduce_order = plan::ReduceOrder::canonical;
   config.precision.frozen_dtype = optim::FrozenDType::int8;
   return config;

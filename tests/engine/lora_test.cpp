@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "sherd/model/hugging_face.hpp"
+#include "support/fixture_runs.hpp"
 #include "support/thread_ranks.hpp"
 
 using namespace sherd;
@@ -18,24 +19,8 @@ const std::string networks[] = {"gpt2", "llama", "qwen2", "qwen3"};
 json read(const std::string& path) { return json::parse(std::ifstream(path)); }
 
 launch::RunConfig config_of(const std::string& network, int world, int stage) {
-  const std::string base = SHERD_FIXTURES "/" + network + "_parity";
-  launch::RunConfig config;
-  config.model.model = base;
+  launch::RunConfig config = parity_config(network, world, stage);
   config.model.lora_from = SHERD_FIXTURES "/lora/" + network;
-  config.data.data = {base + "/tokens.npy"};
-  config.data.seq_len = 16;
-  config.ranks.ranks = world;
-  config.ranks.threads = 1;
-  config.batch.global_batch = 4;
-  config.batch.steps = 8;
-  config.sharding.zero_stage = stage;
-  config.sharding.bucket_bytes = 1;
-  const json optimizer = read(base + "/expected.json").at("optimizer");
-  config.optimizer.lr = optimizer.at("lr");
-  config.optimizer.beta1 = optimizer.at("beta1");
-  config.optimizer.beta2 = optimizer.at("beta2");
-  config.optimizer.eps = optimizer.at("eps");
-  config.optimizer.weight_decay = optimizer.at("weight_decay");
   return config;
 }
 

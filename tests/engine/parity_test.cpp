@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "sherd/model/hugging_face.hpp"
+#include "support/fixture_runs.hpp"
 #include "support/thread_ranks.hpp"
 
 using namespace sherd;
@@ -15,33 +16,6 @@ using nlohmann::json;
 namespace {
 
 const std::string networks[] = {"gpt2", "llama", "llama_tied", "qwen2", "qwen3"};
-
-std::string folder_of(const std::string& network) {
-  return SHERD_FIXTURES "/" + network + "_parity";
-}
-json expected(const std::string& network) {
-  return json::parse(std::ifstream(folder_of(network) + "/expected.json"));
-}
-
-launch::RunConfig parity_config(const std::string& network, int world, int stage) {
-  launch::RunConfig config;
-  config.model.model = folder_of(network);
-  config.data.data = {folder_of(network) + "/tokens.npy"};
-  config.data.seq_len = 16;
-  config.ranks.ranks = world;
-  config.ranks.threads = 1;
-  config.batch.global_batch = 4;
-  config.batch.steps = 8;
-  config.sharding.zero_stage = stage;
-  config.sharding.bucket_bytes = 1;
-  const json optimizer = expected(network)["optimizer"];
-  config.optimizer.lr = optimizer["lr"].get<double>();
-  config.optimizer.beta1 = optimizer["beta1"].get<double>();
-  config.optimizer.beta2 = optimizer["beta2"].get<double>();
-  config.optimizer.eps = optimizer["eps"].get<double>();
-  config.optimizer.weight_decay = optimizer["weight_decay"].get<double>();
-  return config;
-}
 
 /// The four windows with labels of their own.
 class FixtureRows final : public data::Source {

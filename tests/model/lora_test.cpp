@@ -9,11 +9,11 @@
 #include <nlohmann/json.hpp>
 
 #include "io/temp_folder.hpp"
+#include "model/whole_network.hpp"
 #include "sherd/base/errors.hpp"
 #include "sherd/model/hugging_face.hpp"
 #include "sherd/model/presets.hpp"
 #include "sherd/model/tensor_map.hpp"
-#include "support/block_check.hpp"
 
 using namespace sherd;
 using namespace sherd::test;
@@ -54,34 +54,12 @@ TEST_CASE("adapters give PEFT's loss and gradient norms, tensor by tensor") {
     CAPTURE(name);
     const model::ModelConfig config = config_of(name);
     const json want = expected(adapters_of(name)).at("first_step"), base = expected(config.model);
-    model::Network network = model::build(config);
-    std::vector<Rig> rigs;
-    for (std::size_t i = 0; i <= network.model.blocks.size(); ++i)
-      rigs.emplace_back(network.model, i, RigOptions{.rows = {4, 16}, .vocabulary = 64});
-    const auto weights = model::open_weights(config, rigs[0].whole);
-    for (Rig& rig : rigs) {
-      rig.inputs.set(flat(base.at("inputs")));
-      rig.labels.set(flat(base.at("labels")));
-      for (std::size_t i = 0; i < rig.params.size(); ++i)
-        weights->read(rig.whole.params[rig.spec.params[i]], 0, rig.params[i].view().span<float>());
-    }
-    const std::size_t head = rigs.size() - 1;
-    for (std::size_t i = 0; i < head; ++i) {
-      rigs[i].forward();
-      rigs[i + 1].in.set(rigs[i].out.values());
-    }
-    const kernels::LossSum sums = rigs[head].loss(true);
-    const auto tokens = static_cast<double>(sums.tokens);
-    CHECK(sums.loss.value() / tokens ==
-          doctest::Approx(want.at("loss").get<double>()).epsilon(2e-6));
-    for (std::size_t i = head; i-- > 0;) {
-      rigs[i].d_out.set(rigs[i + 1].d_in.values());
-      rigs[i].backward();
-    }
+    const WholeNetwork network(config, flat(base.at("inputs")), flat(base.at("labels")));
+    CHECK(network.loss == doctest::Approx(want.at("loss").get<double>()).epsilon(2e-6));
     std::map<std::string, double> norms;
-    for (const Rig& rig : rigs)
+    for (const Rig& rig : network.rigs)
       for (std::size_t i = 0; i < rig.grads.size(); ++i)
-        norms[rig.whole.params[rig.spec.params[i]].name] = norm_of(rig.grads[i].values()) / tokens;
+        norms[network.name_of(rig, i)] = norm_of(rig.grads[i].values()) / network.tokens;
     const auto tensors = model::adapter_map(model::resolve(config));
     CHECK(tensors.size() == want.at("grad_norms").size());
     for (const model::FolderTensor& tensor : tensors) {
@@ -95,29 +73,14 @@ TEST_CASE("adapters give PEFT's loss and gradient norms, tensor by tensor") {
 TEST_CASE("a network starts as the frozen one, whatever the rank") {
   for (const std::string& name : networks) {
     CAPTURE(name);
-    const auto loss = [&](std::int64_t rank) {
-      const model::ModelConfig config{.model = SHERD_FIXTURES "/" + name + "_parity",
-                                      .lora_rank = rank,
-                                      .lora_targets = {"all"}};
-      model::ModelConfig plain = config;
-      if (rank == 0) plain.lora_targets.clear();
-      model::Network network = model::build(plain);
-      std::vector<double> out;
-      std::unique_ptr<model::Weights> weights;
-      for (std::size_t i = 0; i < network.model.blocks.size(); ++i) {
-        Rig rig(network.model, i, RigOptions{.rows = {4, 16}, .vocabulary = 64});
-        if (!weights) weights = model::open_weights(plain, rig.whole);
-        rig.inputs.set(flat(expected(plain.model).at("inputs")));
-        for (std::size_t p = 0; p < rig.params.size(); ++p)
-          weights->read(rig.whole.params[rig.spec.params[p]], 0,
-                        rig.params[p].view().span<float>());
-        if (i > 0) rig.in.set(out);
-        rig.forward();
-        out = rig.out.values();
-      }
-      return out;
+    const json base = expected(SHERD_FIXTURES "/" + name + "_parity");
+    const auto before_head = [&](std::int64_t rank) {
+      model::ModelConfig config{.model = SHERD_FIXTURES "/" + name + "_parity", .lora_rank = rank};
+      if (rank > 0) config.lora_targets = {"all"};
+      const WholeNetwork network(config, flat(base.at("inputs")), flat(base.at("labels")));
+      return network.rigs.back().in.values();
     };
-    CHECK(loss(7) == loss(0));
+    CHECK(before_head(7) == before_head(0));
   }
 }
 

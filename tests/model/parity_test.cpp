@@ -6,10 +6,10 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "model/whole_network.hpp"
 #include "sherd/model/hugging_face.hpp"
 #include "sherd/model/presets.hpp"
 #include "sherd/model/tensor_map.hpp"
-#include "support/block_check.hpp"
 
 using namespace sherd;
 using namespace sherd::test;
@@ -46,47 +46,25 @@ double norm_of(const model::FolderTensor& tensor, const std::vector<double>& gra
   return std::sqrt(square);
 }
 
-/// Loss and gradients of one batch, block after block, each on its own buffers.
 Step run(const std::string& network_name, const std::vector<double>& inputs,
          const std::vector<double>& labels) {
   const model::ModelConfig config{.model = folder_of(network_name)};
-  model::Network network = model::build(config);
-  std::vector<Rig> rigs;
-  for (std::size_t i = 0; i <= network.model.blocks.size(); ++i)
-    rigs.emplace_back(network.model, i, RigOptions{.rows = {4, 16}, .vocabulary = 64});
-  const auto weights = model::open_weights(config, rigs[0].whole);
-  for (Rig& rig : rigs) {
-    rig.inputs.set(inputs);
-    rig.labels.set(labels);
-    for (std::size_t i = 0; i < rig.params.size(); ++i)
-      weights->read(rig.whole.params[rig.spec.params[i]], 0, rig.params[i].view().span<float>());
-  }
-  const std::size_t head = rigs.size() - 1;
-  for (std::size_t i = 0; i < head; ++i) {
-    rigs[i].forward();
-    rigs[i + 1].in.set(rigs[i].out.values());
-  }
-  const kernels::LossSum sums = rigs[head].loss(true);
-  const auto tokens = static_cast<double>(sums.tokens);
-  for (std::size_t i = head; i-- > 0;) {
-    rigs[i].d_out.set(rigs[i + 1].d_in.values());
-    rigs[i].backward();
-  }
-
+  const WholeNetwork network(config, inputs, labels);
   std::map<std::string, std::vector<double>> grads;  // a tied parameter has one from each user
-  for (const Rig& rig : rigs) {
+  for (const Rig& rig : network.rigs) {
     for (std::size_t i = 0; i < rig.grads.size(); ++i) {
       const std::vector<double> values = rig.grads[i].values();
-      auto& sum = grads[rig.whole.params[rig.spec.params[i]].name];
+      auto& sum = grads[network.name_of(rig, i)];
       sum.resize(values.size());
       for (std::size_t k = 0; k < values.size(); ++k) sum[k] += values[k];
     }
   }
-  Step step{sums.loss.value() / tokens, {}};
+  Step step{network.loss, {}};
   for (const model::FolderTensor& tensor : model::tensor_map(model::resolve(config)))
-    for (const model::ParamSpec& param : rigs[0].whole.params)
+    for (const model::ParamSpec& param : network.spec().params)
       if (param.name == tensor.param)
-        step.grad_norms[tensor.name] = norm_of(tensor, grads.at(param.name), param.shape) / tokens;
+        step.grad_norms[tensor.name] =
+            norm_of(tensor, grads.at(param.name), param.shape) / network.tokens;
   return step;
 }
 

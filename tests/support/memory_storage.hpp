@@ -14,32 +14,9 @@
 
 #include "sherd/io/record_file.hpp"
 #include "sherd/io/storage.hpp"
+#include "support/storage_journal.hpp"
 
 namespace sherd::test {
-
-using FileBytes = std::vector<std::byte>;
-
-/// What a file system holds: nodes by number, the first folder is 1. Copies share bytes of files.
-struct Tree {
-  struct Node {
-    bool folder = false;
-    std::shared_ptr<const FileBytes> bytes = std::make_shared<FileBytes>();
-    std::map<std::string, int> names{};
-  };
-  std::map<int, Node> nodes{{1, {.folder = true}}};
-  int next = 2;
-};
-
-/// One change, in the order the system saw them.
-struct Change {
-  enum class Kind : std::uint8_t { names, write, size, sync };
-  Kind kind = Kind::names;
-  int node = 0;                                      // whose names or bytes
-  std::vector<std::pair<std::string, int>> names{};  // what they are now; 0: nothing
-  Bytes offset = 0;
-  std::shared_ptr<const FileBytes> bytes{};
-  Bytes size = 0;
-};
 
 /// **Order** any thread. `before` is asked at every call and may answer in its place.
 class MemoryStorage : public io::Storage {
@@ -68,11 +45,12 @@ class MemoryStorage : public io::Storage {
   }
   /// Changes bytes behind everybody's back.
   void alter(const std::string& path, FileBytes bytes) {
-    locked(
-        [&] { tree_.nodes.at(find(path)).bytes = std::make_shared<FileBytes>(std::move(bytes)); });
+    locked([&] {
+      tree_.nodes.at(tree_.find(path)).bytes = std::make_shared<FileBytes>(std::move(bytes));
+    });
   }
   [[nodiscard]] FileBytes bytes_of(const std::string& path) const {
-    return locked([&] { return *tree_.nodes.at(find(path)).bytes; });
+    return locked([&] { return *tree_.nodes.at(tree_.find(path)).bytes; });
   }
 
   int make_folder(const std::string& path) override {
@@ -85,7 +63,7 @@ class MemoryStorage : public io::Storage {
   int open(const std::string& path, io::Cache cache) override {
     if (const auto said = before("open", path)) return static_cast<int>(said);
     return locked([&] {
-      const int node = find(path);
+      const int node = tree_.find(path);
       if (node < 0) return node;
       return tree_.nodes.at(node).folder ? -EINVAL : hold(node, cache == io::Cache::past);
     });
@@ -93,7 +71,7 @@ class MemoryStorage : public io::Storage {
   int open_folder(const std::string& path) override {
     if (const auto said = before("open_folder", path)) return static_cast<int>(said);
     return locked([&] {
-      const int node = find(path);
+      const int node = tree_.find(path);
       if (node < 0) return node;
       return tree_.nodes.at(node).folder ? hold(node, false) : -ENOTDIR;
     });
@@ -129,8 +107,7 @@ class MemoryStorage : public io::Storage {
     if (said > 0) from = from.first((from.size() + 1) / 2);
     return locked([&]() -> std::int64_t {
       const Held& held = files_.at(file);
-      const auto address = reinterpret_cast<std::uintptr_t>(from.data());
-      if (held.direct && (offset | size | address) % io::direct_block != 0) return -EINVAL;
+      if (!held.takes(offset, size, from.data())) return -EINVAL;
       if (offset + from.size() > room_) return -ENOSPC;
       put(held.node, offset, from);
       journal_.push_back({.kind = Change::Kind::write,
@@ -147,8 +124,7 @@ class MemoryStorage : public io::Storage {
     if (said > 0) into = into.first((into.size() + 1) / 2);
     return locked([&]() -> std::int64_t {
       const Held& held = files_.at(file);
-      const auto address = reinterpret_cast<std::uintptr_t>(into.data());
-      if (held.direct && (offset | size | address) % io::direct_block != 0) return -EINVAL;
+      if (!held.takes(offset, size, into.data())) return -EINVAL;
       const FileBytes& all = *tree_.nodes.at(held.node).bytes;
       const std::size_t first = std::min<std::size_t>(offset, all.size());
       const std::size_t count = std::min(into.size(), all.size() - first);
@@ -173,16 +149,16 @@ class MemoryStorage : public io::Storage {
   int rename(const std::string& from, const std::string& to) override {
     if (const auto said = before("rename", from)) return static_cast<int>(said);
     return locked([&] {
-      const int node = find(from);
+      const int node = tree_.find(from);
       if (node < 0) return node;
-      if (find(to) > 0) return -EEXIST;
+      if (tree_.find(to) > 0) return -EEXIST;
       return named({{last_of(from), 0}, {last_of(to), node}}, parent_of(from), parent_of(to));
     });
   }
   int exchange(const std::string& one, const std::string& other) override {
     if (const auto said = before("exchange", one)) return static_cast<int>(said);
     return locked([&] {
-      const int a = find(one), b = find(other);
+      const int a = tree_.find(one), b = tree_.find(other);
       if (a < 0 || b < 0) return -ENOENT;
       return named({{last_of(one), b}, {last_of(other), a}}, parent_of(one), parent_of(other));
     });
@@ -190,7 +166,7 @@ class MemoryStorage : public io::Storage {
   int remove(const std::string& path) override {
     if (const auto said = before("remove", path)) return static_cast<int>(said);
     return locked([&] {
-      const int node = find(path);
+      const int node = tree_.find(path);
       if (node < 0) return node;
       if (!tree_.nodes.at(node).names.empty()) return -ENOTEMPTY;
       return named({{last_of(path), 0}}, parent_of(path), parent_of(path));
@@ -199,7 +175,7 @@ class MemoryStorage : public io::Storage {
   int list(const std::string& folder, std::vector<std::string>& names) override {
     if (const auto said = before("list", folder)) return static_cast<int>(said);
     return locked([&] {
-      const int node = find(folder);
+      const int node = tree_.find(folder);
       if (node < 0) return node;
       if (!tree_.nodes.at(node).folder) return -ENOTDIR;
       for (const auto& [name, inside] : tree_.nodes.at(node).names) names.push_back(name);
@@ -220,6 +196,11 @@ class MemoryStorage : public io::Storage {
     int node = 0;
     bool direct = false;
     std::string path{};
+
+    [[nodiscard]] bool takes(Bytes offset, Bytes size, const std::byte* memory) const {
+      const auto address = reinterpret_cast<std::uintptr_t>(memory);
+      return !direct || (offset | size | address) % io::direct_block == 0;
+    }
   };
 
   template <class Body>
@@ -236,56 +217,30 @@ class MemoryStorage : public io::Storage {
       return at == files_.end() ? std::string() : at->second.path;
     });
   }
-  /// Of absolute paths; an errno below zero.
-  [[nodiscard]] int find(std::string_view path) const {
-    int node = 1;
-    while (!path.empty()) {
-      path.remove_prefix(1);
-      const std::size_t end = std::min(path.find('/'), path.size());
-      const Tree::Node& at = tree_.nodes.at(node);
-      if (!at.folder) return -ENOTDIR;
-      if (end > 0) {
-        const auto found = at.names.find(std::string(path.substr(0, end)));
-        if (found == at.names.end()) return -ENOENT;
-        node = found->second;
-      }
-      path.remove_prefix(end);
-    }
-    return node;
-  }
   int made(std::string_view call, const std::string& path, Tree::Node node) {
     if (const auto said = before(call, path)) return static_cast<int>(said);
     return locked([&] {
-      const int parent = find(parent_of(path));
+      const int parent = tree_.find(parent_of(path));
       if (parent < 0) return parent;
       if (!tree_.nodes.at(parent).folder) return -ENOTDIR;
-      if (find(path) > 0) return -EEXIST;
+      if (tree_.find(path) > 0) return -EEXIST;
       const int number = tree_.next++;
       tree_.nodes[number] = std::move(node);
       return named({{last_of(path), number}}, parent_of(path), parent_of(path));
     });
   }
   int opened(const std::string& path, bool direct) {
-    return locked([&] { return hold(find(path), direct, path); });
+    return locked([&] { return hold(tree_.find(path), direct, path); });
   }
   int hold(int node, bool direct, std::string path = "") {
-    if (path.empty()) path = path_of(node);
+    if (path.empty()) path = tree_.path_of(node);
     files_[++last_file_] = {node, direct, std::move(path)};
     return last_file_;
-  }
-  /// Some path of it, for `before`.
-  [[nodiscard]] std::string path_of(int node) const {
-    for (const auto& [number, at] : tree_.nodes) {
-      for (const auto& [name, inside] : at.names) {
-        if (inside == node) return path_of(number) + "/" + name;
-      }
-    }
-    return "";
   }
   int named(std::vector<std::pair<std::string, int>> names, const std::string& from,
             const std::string& to) {
     if (from != to) return -EXDEV;  // nothing here needs more
-    const int parent = find(from);
+    const int parent = tree_.find(from);
     auto& all = tree_.nodes.at(parent).names;
     for (const auto& [name, node] : names) {
       if (node == 0)
