@@ -4,7 +4,7 @@ target_compile_options(sherd_rules INTERFACE
   -Wall -Wextra -Wconversion -Wsign-conversion
   # Of files in one piece, two remarks are about their neighbours.
   $<IF:$<BOOL:$<TARGET_PROPERTY:UNITY_BUILD>>,$<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>,-Wshadow>
-  $<$<BOOL:${SHERD_WERROR}>:-Werror>
+  $<$<AND:$<BOOL:${SHERD_WERROR}>,$<OR:$<BOOL:$<TARGET_PROPERTY:SHERD_NOT_CHECKED>>,$<NOT:$<BOOL:${SHERD_SANITIZE}>>>>:-Werror>
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>  # g++ 12 warns about its own std::string (PR 105651)
   -ffp-contract=off)  # CPU and CUDA agree bit for bit only when every fma is written as one
 target_include_directories(sherd_rules INTERFACE

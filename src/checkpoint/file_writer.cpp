@@ -72,16 +72,22 @@ void FileWriter::start(const std::string& folder, Settled settled) {
   news_.notify_all();
 }
 
-void FileWriter::await_room(Bytes end, const AbortWord& abort) {
+bool FileWriter::room(Bytes end) const {
   if (end == size_) end = padded_;  // what fills up the last block goes through the ring too
+  // What failed lets go of the ring first.
+  return done_ == threads_.size() || end <= std::min(checked_, written_) + ring_.size();
+}
+
+bool FileWriter::has_room(Bytes end) const {
+  const std::scoped_lock lock(mutex_);
+  return room(end);
+}
+
+void FileWriter::await_room(Bytes end, const AbortWord& abort) {
   std::unique_lock lock(mutex_);
-  const auto there = [&] {
-    // What failed lets go of the ring first.
-    return done_ == threads_.size() || end <= std::min(checked_, written_) + ring_.size();
-  };
   auto late = std::chrono::steady_clock::now() + longest_silence;
   Bytes seen = written_;
-  while (!news_.wait_for(lock, slice, there)) {
+  while (!news_.wait_for(lock, slice, [&] { return room(end); })) {
     abort.poll();
     const auto now = std::chrono::steady_clock::now();
     if (written_ != seen) late = now + longest_silence;

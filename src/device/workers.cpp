@@ -1,6 +1,11 @@
 #include "sherd/device/workers.hpp"
 
+#include <pthread.h>
+#include <sched.h>
+
 #include <chrono>
+#include <cstring>
+#include <string>
 
 #include "sherd/base/errors.hpp"
 
@@ -24,12 +29,10 @@ void wait_change(const Word& word, Value seen) {
 
 }  // namespace
 
-Workers::Workers(int threads) {
+Workers::Workers(int threads, std::span<const int> cores) {
   expects(threads >= 1 && threads <= 1024, "Workers: got threads out of range, need 1 to 1024");
   try {
-    for (int worker = 1; worker < threads; ++worker) {
-      helpers_.emplace_back([this, worker] { serve(worker); });
-    }
+    for (int worker = 1; worker < threads; ++worker) start(worker, cores);
   } catch (...) {  // the machine has no thread left; those there must end before they are gone
     stop();
     throw;
@@ -37,6 +40,19 @@ Workers::Workers(int threads) {
 }
 
 Workers::~Workers() { stop(); }
+
+void Workers::start(int worker, std::span<const int> cores) {
+  helpers_.emplace_back([this, worker] { serve(worker); });
+  if (cores.empty()) return;
+  const int core = cores[static_cast<std::size_t>(worker) % cores.size()];
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(static_cast<std::size_t>(core), &set);
+  const int refused = pthread_setaffinity_np(helpers_.back().native_handle(), sizeof set, &set);
+  if (refused != 0)
+    throw DeviceError("a thread cannot run on core " + std::to_string(core) + ": " +
+                      std::strerror(refused));
+}
 
 void Workers::stop() noexcept {
   stop_.store(true, std::memory_order_release);

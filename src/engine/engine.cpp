@@ -49,7 +49,7 @@ struct Engine::State {
   explicit State(EngineParts given)
       : parts(std::move(given)),
         decide(optim::decide_config(parts.precision, parts.optimizer, nominal_tokens())),
-        host(parts.threads),
+        host(parts.threads, parts.cores),
         host_net(1),
         sampler(parts.train.samples(), slots_per_step(parts.plan.setup), parts.seed),
         loader(parts.train, sampler, parts.plan.setup.model.rows.rows) {
@@ -132,7 +132,7 @@ struct Engine::State {
   }
   static std::size_t at(plan::Lane lane) { return static_cast<std::size_t>(lane); }
   device::Stream& host_updates() {
-    if (!host_lane) host_lane.emplace(parts.threads);
+    if (!host_lane) host_lane.emplace(parts.threads, parts.cores);
     return *host_lane;
   }
   device::Stream& copies(plan::Lane lane) {

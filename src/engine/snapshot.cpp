@@ -88,9 +88,12 @@ void Snapshot::visit(std::uint32_t index, const Moment&) {
     std::memset(bytes_at(*rest).data(), 0, rest->size);
     return;
   }
-  hand_over();
   const Tile& tile = tiles_[index];
-  writer_.await_room(end_ + tile.bytes, parts_.abort);
+  const Bytes end = end_ + tile.bytes;
+  if (!writer_.has_room(end)) {  // not before: who writes takes time from who copies
+    hand_over();
+    writer_.await_room(end, parts_.abort);
+  }
   under_way_.clear();
   for (const Copy& copy : tile.copies) append(copy);
   carry_out();
@@ -130,7 +133,7 @@ void Snapshot::carry_out() {
   copied_->record(parts_.down);
 }
 
-// One tile late: a device copies meanwhile, and the sanitizer's guard of the step is gone.
+// At a later step than the copy: a device copies meanwhile, and the sanitizer's guard of the step is gone.
 void Snapshot::hand_over() {
   if (handed_ == end_) return;
   if (copied_) copied_->block(parts_.abort);

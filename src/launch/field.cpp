@@ -150,6 +150,8 @@ void add_ranks(Fields& f, comm::RanksConfig& c) {
                "auto|cpu|cuda[:INDEX]"});
   f.push_back(
       {in, "threads", "per rank; 0: cores this process may use / ranks", &c.threads, up_to(1024)});
+  f.push_back({in, "pin_threads", "give each rank its share of the cores, each thread one of them",
+               &c.pin_threads});
   f.push_back({in,
                "timeout",
                "longest a collective may take",

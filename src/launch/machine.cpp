@@ -1,13 +1,18 @@
 #include "sherd/launch/machine.hpp"
 
+#include <fmt/format.h>
 #include <sched.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <limits>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "sherd/base/errors.hpp"
 
 namespace sherd::launch {
 namespace {
@@ -74,13 +79,35 @@ Bytes left_by(const Cgroup& group) {
   }
 }
 
-}  // namespace
-
-int usable_cores() {
+std::vector<int> numbers_of_cores() {
   cpu_set_t set;
   CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
-  return std::max(1, CPU_COUNT(&set));
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return {0};
+  std::vector<int> cores;
+  for (int core = 0; core < CPU_SETSIZE; ++core)
+    if (CPU_ISSET(static_cast<std::size_t>(core), &set)) cores.push_back(core);
+  return cores;
+}
+
+}  // namespace
+
+int usable_cores() { return static_cast<int>(numbers_of_cores().size()); }
+
+std::vector<int> share_of_cores(Rank rank, int world) {
+  const std::vector<int> all = numbers_of_cores();
+  const std::size_t ranks = static_cast<std::size_t>(world), at = static_cast<std::size_t>(rank);
+  const std::size_t each = std::max<std::size_t>(1, all.size() / ranks), first = at * each;
+  if (first + each > all.size()) return {all[at % all.size()]};
+  return {all.begin() + static_cast<std::ptrdiff_t>(first),
+          all.begin() + static_cast<std::ptrdiff_t>(first + each)};
+}
+
+void bind_to(std::span<const int> cores) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int core : cores) CPU_SET(static_cast<std::size_t>(core), &set);
+  if (sched_setaffinity(0, sizeof set, &set) != 0)
+    throw DeviceError(fmt::format("--pin-threads: {}", std::strerror(errno)));
 }
 
 Bytes free_memory() {

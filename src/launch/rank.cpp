@@ -109,6 +109,13 @@ class Training {
   }
   bool meets_on_host() const { return run_->ranks.backend != comm::Backend::nccl; }
   int rank() const { return seat_.environment.rank; }
+  // Before the engine starts its threads.
+  std::vector<int> pinned_cores() const {
+    if (!run_->ranks.pin_threads) return {};
+    std::vector<int> cores = share_of_cores(rank(), run_->ranks.ranks);
+    bind_to(cores);
+    return cores;
+  }
   engine::EngineParts parts(Job& job) {
     engine::EngineParts parts{.model = job.model,
                               .plan = prepared_.plan,
@@ -128,6 +135,7 @@ class Training {
     parts.seed = run_->model.seed;
     parts.total_steps = prepared_.steps;
     parts.threads = prepared_.threads;
+    parts.cores = pinned_cores();
     parts.lanes = prepared_.overlap ? engine::Lanes::threads : engine::Lanes::inlined;
     parts.trace = seat_.trace;
     return parts;

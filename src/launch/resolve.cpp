@@ -1,8 +1,10 @@
 // Chooses what `auto` stands for, with the devices of the machine at hand.
+#include <algorithm>
 #include <charconv>
 
 #include "sherd/base/errors.hpp"
 #include "sherd/launch/devices.hpp"
+#include "sherd/launch/machine.hpp"
 #include "sherd/launch/run_config.hpp"
 
 namespace sherd::launch {
@@ -27,6 +29,15 @@ void check_devices(const RunConfig& config, const Devices& devices, Problems& pr
                        std::to_string(config.ranks.ranks) + " ranks, and there are " +
                        std::to_string(devices.count) + "; --backend local lets ranks share one");
   }
+}
+
+void check_cores(const comm::RanksConfig& ranks, Problems& problems) {
+  const int cores = usable_cores(), needed = ranks.ranks * std::max(1, ranks.threads);
+  if (!ranks.pin_threads || needed <= cores) return;
+  problems.push_back("--pin-threads: " + std::to_string(ranks.ranks) + " ranks of " +
+                     std::to_string(std::max(1, ranks.threads)) + " threads need " +
+                     std::to_string(needed) + " cores, and this process may use " +
+                     std::to_string(cores) + "; lower --threads or --ranks, or leave it off");
 }
 
 // NCCL where it can serve; ranks that share a device, or an order that is ours, take `local`.
@@ -64,7 +75,10 @@ int Validated::device_of(Rank rank) const {
 
 Validated resolve(RunConfig config, Purpose purpose, Devices devices) {
   Problems problems = check(config, purpose);
-  if (problems.empty() && purpose == Purpose::train) check_devices(config, devices, problems);
+  if (problems.empty() && purpose == Purpose::train) {
+    check_devices(config, devices, problems);
+    check_cores(config.ranks, problems);
+  }
   if (!problems.empty()) throw ConfigError(std::move(problems));
   RunConfig asked = config;
   config.batch = resolve_batch(config.batch, config.ranks.ranks).batch;

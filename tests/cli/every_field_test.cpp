@@ -71,6 +71,7 @@ const std::map<std::string, std::pair<std::string, std::string>> samples = {
     {"backend", {"local", "\"local\""}},
     {"device", {"cpu", "\"cpu\""}},
     {"threads", {"2", "2"}},
+    {"pin_threads", {"", "true"}},
     {"timeout", {"12.5", "12.5"}},
     {"zero_stage", {"3", "3"}},
     {"bucket_bytes", {"512KiB", "524288"}},

@@ -1,9 +1,11 @@
 #include "sherd/device/workers.hpp"
 
 #include <doctest/doctest.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <numeric>
 #include <stdexcept>
@@ -27,6 +29,24 @@ TEST_CASE("Every index runs exactly once for any count and number of threads") {
       }
     }
   }
+}
+
+TEST_CASE("A pinned helper runs on its core and nowhere else, and a core that is not there is an error") {
+  cpu_set_t all;
+  CPU_ZERO(&all);
+  REQUIRE(sched_getaffinity(0, sizeof all, &all) == 0);
+  int last = CPU_SETSIZE - 1;
+  while (!CPU_ISSET(static_cast<std::size_t>(last), &all)) --last;
+  Workers workers(3, std::array{last});
+  std::array<std::atomic<int>, 3> elsewhere{};
+  for (int round = 0; round < 20; ++round) {
+    workers.run(300, [&](std::int64_t, int worker) {
+      if (worker > 0 && sched_getcpu() != last) ++elsewhere.at(static_cast<std::size_t>(worker));
+    });
+  }
+  CHECK(elsewhere[1] == 0);
+  CHECK(elsewhere[2] == 0);
+  CHECK_THROWS_AS(Workers(2, std::array{CPU_SETSIZE - 1}), DeviceError);
 }
 
 TEST_CASE("A worker number is in range and never used by two tasks at a time") {

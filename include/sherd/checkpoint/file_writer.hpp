@@ -55,7 +55,9 @@ class FileWriter {
   using Settled = std::function<void(const FileWriter&)>;
   /// Begins the file in `folder`, which is made if it is not there. Nothing may be under way.
   void start(const std::string& folder, Settled settled);
-  /// Returns when bytes up to `end` may be put; throws what `abort` says, and DeviceError when
+  /// Whether bytes up to `end` may be put now.
+  [[nodiscard]] bool has_room(Bytes end) const;
+  /// Returns when they may; throws what `abort` says, and DeviceError when
   /// nothing was written for half an hour.
   void await_room(Bytes end, const AbortWord& abort);
   /// Bytes up to `end` have been put.
@@ -78,6 +80,7 @@ class FileWriter {
   template <class Body>
   void guarded(Body&& body);
   bool await(Bytes end);
+  [[nodiscard]] bool room(Bytes end) const;
   void settle(const std::string& problem);
 
   io::Storage& storage_;

@@ -11,6 +11,7 @@ struct RanksConfig {
   Backend backend = Backend::automatic;
   std::string device = "auto";  // "auto", "cpu", "cuda" or "cuda:INDEX"
   int threads = 0;              // per rank; 0: cores the process may use / ranks
+  bool pin_threads = false;     // each rank to its share of the cores, each thread to one
   double timeout = 60;          // seconds a collective may take
 };
 

@@ -15,7 +15,8 @@ namespace sherd::device {
 /// other device it has been put on the queue.
 class Stream {
  public:
-  explicit Stream(int threads) : workers_(std::in_place, threads) {}
+  explicit Stream(int threads, std::span<const int> cores = {})
+      : workers_(std::in_place, threads, cores) {}
   /// **Memory** `device` outlives the stream.
   explicit Stream(const OpenDevice& device);
   ~Stream();

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <span>
 #include <thread>
 #include <type_traits>
 #include <utility>
@@ -17,7 +18,9 @@ namespace sherd::device {
 /// **Errors** rethrows the first exception of a task after all have ended.
 class Workers {
  public:
-  explicit Workers(int threads);
+  /// Helper i runs on core `cores[i]` of the machine; without any, where the system likes.
+  /// **Errors** DeviceError for a core that this process may not use.
+  explicit Workers(int threads, std::span<const int> cores = {});
   ~Workers();
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
@@ -40,6 +43,7 @@ class Workers {
 
  private:
   using Call = void (*)(void* self, std::int64_t index, int worker);
+  void start(int worker, std::span<const int> cores);
   void dispatch(std::int64_t count, Call call, void* self);
   void drain(int worker) noexcept;
   void serve(int worker);

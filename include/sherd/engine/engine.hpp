@@ -2,6 +2,7 @@
 // One rank of a training run: the plan, its memory, and the programs that run on it.
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "sherd/checkpoint/checkpoint.hpp"
 #include "sherd/checkpoint/file_writer.hpp"
@@ -38,6 +39,7 @@ struct EngineParts {
   std::uint64_t seed = 0;
   std::uint64_t total_steps = 1;  // for the schedule
   int threads = 1;                // of the compute lane
+  std::vector<int> cores;         // of the machine, a thread each; none: where the system likes
   Lanes lanes = Lanes::inlined;   // of a CPU
   Replay replay = Replay::where_it_can;
   Trace* trace = nullptr;
