@@ -2,14 +2,13 @@
 
 using namespace sherd::test;
 
-TEST_CASE("GPT-2 of 124 million parameters stays within its plan") {
+TEST_CASE("GPT-2 of 124 million parameters stays within its plan and the reserve, with threads too") {
   const Bench bench;
-  constexpr std::int64_t mib = 1 << 20;
-  for (const std::string flags : {"--ranks 1", "--ranks 2 --zero-stage 3"}) {
+  for (const std::string flags : {"--threads 4", "--ranks 2 --threads 2 --zero-stage 3"}) {
     CAPTURE(flags);
     const std::string log = bench.folder.file("log");
     Process run(words(std::string(SHERD_BINARY) +
-                      " train --model gpt2-124m --micro-batch 1 --seq-len 64 --steps 2 --quiet " +
+                      " train --model gpt2-124m --micro-batch 4 --seq-len 64 --steps 2 --quiet " +
                       flags + " --data " + bench.text + " --log " + log));
     const Outcome outcome = run.wait(std::chrono::seconds(400));
     INFO(outcome.err);
@@ -18,7 +17,6 @@ TEST_CASE("GPT-2 of 124 million parameters stays within its plan") {
     const std::int64_t resident = end.at("rss_peak"), peak = end.at("peak").at("device").at("peak"),
                        runtime = end.at("peak").at("device").at("runtime");
     CHECK(resident > peak);
-    CHECK(resident - peak <= 96 * mib);
-    CHECK(resident - peak - runtime <= 16 * mib + resident / 100);
+    CHECK(resident - peak <= runtime);
   }
 }

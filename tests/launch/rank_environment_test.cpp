@@ -41,13 +41,28 @@ TEST_CASE("a rank's environment replaces what would disturb it and keeps the res
   const auto count = [&](const std::string& one) {
     return std::count(all.begin(), all.end(), one);
   };
-  CHECK(all.size() == 6);
+  CHECK(all.size() == 7);
+  CHECK(count("GLIBC_TUNABLES=glibc.malloc.tcache_count=0") == 1);
   CHECK(count("HOME=/root") == 1);
   CHECK(count("OMP_X=1") == 1);
   CHECK(count("OMP_NUM_THREADS=1") == 1);
   CHECK(count("OMP_WAIT_POLICY=passive") == 1);
   CHECK(count("OMP_PROC_BIND=false") == 1);
   CHECK(count("SHERD_RANK=rank=0 world=1 control=3 arenas=4 pipe=5,6") == 1);
+}
+
+TEST_CASE("what a user tunes in the C library stays as it is") {
+  const auto tuned = [](const std::string& given) {
+    RankProgram program;
+    program.environment = {"GLIBC_TUNABLES=" + given};
+    const std::vector<std::string> all = environment_for(program, {0, 1, 3, {4}, 5, 6});
+    const auto is = [](const std::string& one) { return one.starts_with("GLIBC_TUNABLES="); };
+    REQUIRE(std::ranges::count_if(all, is) == 1);
+    return *std::ranges::find_if(all, is);
+  };
+  CHECK(tuned("glibc.malloc.perturb=1") ==
+        "GLIBC_TUNABLES=glibc.malloc.perturb=1:glibc.malloc.tcache_count=0");
+  CHECK(tuned("glibc.malloc.tcache_count=7") == "GLIBC_TUNABLES=glibc.malloc.tcache_count=7");
 }
 
 }  // namespace

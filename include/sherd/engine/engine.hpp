@@ -39,7 +39,7 @@ struct EngineParts {
   std::uint64_t seed = 0;
   std::uint64_t total_steps = 1;  // for the schedule
   int threads = 1;                // of the compute lane
-  std::vector<int> cores;         // of the machine, a thread each; none: where the system likes
+  std::vector<int> cores = {};    // of the machine, a thread each; none: where the system likes
   Lanes lanes = Lanes::inlined;   // of a CPU
   Replay replay = Replay::where_it_can;
   Trace* trace = nullptr;

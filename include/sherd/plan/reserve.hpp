@@ -14,7 +14,7 @@ inline constexpr Bytes cuda_reserve = 1536 * mib;
 /// CUDA: device memory that is not the arena's.
 [[nodiscard]] constexpr Bytes runtime_reserve(const Target& target) {
   if (target.kind == DeviceKind::cuda) return cuda_reserve;
-  return 24 * mib + 19 * mib * static_cast<Bytes>(target.threads);
+  return 24 * mib + 9 * mib * static_cast<Bytes>(target.threads);
 }
 
 }  // namespace sherd::plan
