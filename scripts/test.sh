@@ -18,7 +18,7 @@ step configure configure release
 step build build release
 
 status=0
-ctest --test-dir "$root/build/release" --output-on-failure -j2 --no-tests=error "${filter[@]}" \
+ctest --test-dir "$root/build/release" --output-on-failure -j3 --no-tests=error "${filter[@]}" \
   >"$logs/test.log" 2>&1 || status=$?
 if ((status != 0)); then
   # What the failing cases said, without the passing ones, then the lines that failed.

@@ -133,7 +133,8 @@ void Snapshot::carry_out() {
   copied_->record(parts_.down);
 }
 
-// At a later step than the copy: a device copies meanwhile, and the sanitizer's guard of the step is gone.
+// At a later step than the copy: a device copies meanwhile, and the sanitizer's guard of the step
+// is gone.
 void Snapshot::hand_over() {
   if (handed_ == end_) return;
   if (copied_) copied_->block(parts_.abort);

@@ -26,7 +26,9 @@ RankMemory::RankMemory(const Validated& run, const plan::Plan& plan, const RankE
   if (!run.on_device()) {
     at(Tier::host) = Arena::anonymous(size(Tier::host));
     const int fd = seat.arena_fds.at(static_cast<std::size_t>(seat.rank));
-    at(Tier::device) = Arena::shared(fd, size(Tier::device));
+    // What nobody else maps may have huge pages, which shared memory seldom gets.
+    at(Tier::device) = run->ranks.ranks == 1 ? Arena::anonymous(size(Tier::device))
+                                             : Arena::shared(fd, size(Tier::device));
     peers_ = comm::mapped_arenas(seat.arena_fds);
     return;
   }

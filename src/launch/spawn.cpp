@@ -16,6 +16,7 @@ namespace {
 
 std::vector<char*> pointers(std::vector<std::string>& strings) {
   std::vector<char*> list;
+  list.reserve(strings.size() + 1);
   for (std::string& text : strings) list.push_back(text.data());
   list.push_back(nullptr);
   return list;
@@ -40,15 +41,15 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
   _exit(127);
 }
 
-// glibc before 2.38 keeps what is left over of an aligned block in its cache of small pieces, so the
-// block is not whole again when it is freed (its bug 14581): with the work space of the library's
-// products a thread's heap then grows to tens of MiB that no plan knows.
+// glibc before 2.38 keeps what is left over of an aligned block in its cache of small pieces, so
+// the block is not whole again when it is freed (its bug 14581): with the work space of the
+// library's products a thread's heap then grows to tens of MiB that no plan knows.
 std::string tunables(const std::vector<std::string>& environment) {
   constexpr std::string_view ours = "glibc.malloc.tcache_count";
   const auto given = std::ranges::find_if(
       environment, [](const std::string& one) { return one.starts_with("GLIBC_TUNABLES="); });
   if (given == environment.end()) return std::string(ours) + "=0";
-  const std::string theirs = given->substr(given->find('=') + 1);
+  std::string theirs = given->substr(given->find('=') + 1);
   if (theirs.find(ours) != std::string::npos) return theirs;
   return theirs + ":" + std::string(ours) + "=0";
 }
@@ -56,11 +57,12 @@ std::string tunables(const std::vector<std::string>& environment) {
 }  // namespace
 
 std::vector<std::string> environment_for(const RankProgram& program, const RankEnvironment& seat) {
-  const std::array<std::pair<std::string, std::string>, 5> own{{{rank_variable, format(seat)},
-                                                                {"OMP_NUM_THREADS", "1"},
-                                                                {"OMP_WAIT_POLICY", "passive"},
-                                                                {"OMP_PROC_BIND", "false"},
-                                                                {"GLIBC_TUNABLES", tunables(program.environment)}}};
+  const std::array<std::pair<std::string, std::string>, 5> own{
+      {{rank_variable, format(seat)},
+       {"OMP_NUM_THREADS", "1"},
+       {"OMP_WAIT_POLICY", "passive"},
+       {"OMP_PROC_BIND", "false"},
+       {"GLIBC_TUNABLES", tunables(program.environment)}}};
   std::vector<std::string> variables = program.environment;
   std::erase_if(variables, [&](const std::string& variable) {
     const std::string name = variable.substr(0, variable.find('='));

@@ -2,7 +2,8 @@
 
 using namespace sherd::test;
 
-TEST_CASE("GPT-2 of 124 million parameters stays within its plan and the reserve, with threads too") {
+TEST_CASE(
+    "GPT-2 of 124 million parameters stays within its plan and the reserve, with threads too") {
   const Bench bench;
   for (const std::string flags : {"--threads 4", "--ranks 2 --threads 2 --zero-stage 3"}) {
     CAPTURE(flags);

@@ -54,8 +54,8 @@ TEST_CASE("threads on cores of their own change no bit") {
 TEST_CASE("more threads than cores cannot be pinned: exit code 2 says how many there are") {
   const std::size_t cores = cores_of(0).size();
   const Bench bench;
-  const Outcome outcome = run_sherd(bench.small_run(
-      "--steps 1 --pin-threads --ranks 2 --threads " + std::to_string(cores / 2 + 1)));
+  const Outcome outcome = run_sherd(bench.small_run("--steps 1 --pin-threads --ranks 2 --threads " +
+                                                    std::to_string(cores / 2 + 1)));
   CHECK(outcome.code == 2);
   INFO(outcome.err);
   CHECK(outcome.err.find("--pin-threads") != std::string::npos);

@@ -31,7 +31,8 @@ TEST_CASE("Every index runs exactly once for any count and number of threads") {
   }
 }
 
-TEST_CASE("A pinned helper runs on its core and nowhere else, and a core that is not there is an error") {
+TEST_CASE(
+    "A pinned helper runs on its core and nowhere else, and a core that is not there is an error") {
   cpu_set_t all;
   CPU_ZERO(&all);
   REQUIRE(sched_getaffinity(0, sizeof all, &all) == 0);
