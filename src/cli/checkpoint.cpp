@@ -79,6 +79,11 @@ struct Difference {
   std::uint64_t elements = 0;
   double largest = 0;
 };
+// A path may be no UTF-8.
+std::string line_of(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 Difference difference_of(const Checkpoint& a, const Checkpoint& b, const Tensor& left,
                          const Tensor& right) {
   constexpr std::uint64_t portion = 1 << 16;
@@ -91,7 +96,8 @@ Difference difference_of(const Checkpoint& a, const Checkpoint& b, const Tensor&
     for (std::size_t i = 0; i < x.size(); ++i) {
       if (std::bit_cast<std::uint32_t>(x[i]) == std::bit_cast<std::uint32_t>(y[i])) continue;
       ++found.elements;
-      found.largest = std::max(found.largest, std::abs(static_cast<double>(x[i]) - y[i]));
+      const double apart = std::abs(static_cast<double>(x[i]) - y[i]);
+      if (apart > found.largest || std::isnan(apart)) found.largest = apart;  // NaN stays
     }
   }
   return found;
@@ -156,7 +162,7 @@ int CheckpointCommand::inspect() const {
                                 {"shape", {tensor.shape.rows, tensor.shape.cols}},
                                 {"states", states}});
     }
-    std::cout << all.dump() << std::endl;
+    std::cout << line_of(all) << std::endl;
     return 0;
   }
   const checkpoint::Manifest& m = c.manifest();
@@ -181,7 +187,7 @@ int CheckpointCommand::verify() const {
                 {"bytes", size_of(c)},
                 {"parameters_hash", problems.empty() ? Json(hash) : Json()},
                 {"problems", problems}};
-    std::cout << all.dump() << std::endl;
+    std::cout << line_of(all) << std::endl;
   } else if (problems.empty()) {
     std::cout << fmt::format("{}: good, {} in {} tensors; parameters {}\n", c.folder(),
                              format_bytes(size_of(c)), c.manifest().contents.tensors.size(), hash);
@@ -201,11 +207,10 @@ int CheckpointCommand::export_weights() const {
   const std::uint64_t written = adapters_ ? checkpoint::export_adapters(from, out_, options.type)
                                           : checkpoint::export_folder(from, out_, options);
   if (json_)
-    std::cout << Json{{"from", from.folder()},
-                      {"out", out_},
-                      {"dtype", dtype_},
-                      {"parameters", written}}
-                     .dump()
+    std::cout << line_of({{"from", from.folder()},
+                          {"out", out_},
+                          {"dtype", dtype_},
+                          {"parameters", written}})
               << std::endl;
   else
     std::cout << fmt::format("{}: {} parameters of step {} in {}\n", out_, written,
@@ -217,7 +222,7 @@ int CheckpointCommand::import_weights() const {
   const std::string made =
       checkpoint::import_folder(io::storage(), folder_, out_, std::string(version()));
   if (json_)
-    std::cout << Json{{"from", folder_}, {"path", made}}.dump() << std::endl;
+    std::cout << line_of({{"from", folder_}, {"path", made}}) << std::endl;
   else
     std::cout << fmt::format("{}: train it with --save {} --resume latest\n", made, out_);
   return 0;
@@ -250,7 +255,7 @@ int CheckpointCommand::diff() const {
   for (const Tensor& right : b.manifest().contents.tensors)
     if (a.find(right.name) == nullptr) note(right.name, "only in the second", Json::object());
   if (json_) {
-    std::cout << all.dump() << std::endl;
+    std::cout << line_of(all) << std::endl;
   } else {
     std::cout << (text.empty() ? "equal weights\n" : text);
   }

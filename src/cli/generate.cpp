@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -33,6 +34,21 @@ void require_memory(const engine::GeneratorMemory& need, const engine::Generator
       format_bytes(need.total()), format_bytes(free)));
 }
 
+/// Decimal digits, and nothing that is silently another number.
+template <class Number>
+CLI::Validator whole() {
+  return CLI::Validator(
+      [](std::string& text) {
+        Number value{};
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        if (error != std::errc{} || end != text.data() + text.size())
+          return "got '" + text + "', need a whole number";
+        text = std::to_string(value);
+        return std::string();
+      },
+      "");
+}
+
 }  // namespace
 
 struct Generate::Text {
@@ -56,18 +72,23 @@ Generate::Generate(CLI::App& app)
   app_->add_option("--prompt", prompt_, "the text that is continued")->type_name("TEXT");
   app_->add_option("--prompt-tokens", prompt_tokens_, "or its tokens")
       ->delimiter(',')
+      ->check(whole<std::int64_t>())
       ->type_name("N,N,…");
   app_->add_option("--max-tokens", max_tokens_, "tokens after which it ends")
+      ->check(whole<std::int64_t>())
       ->capture_default_str();
   app_->add_option("--temperature", sampling_.temperature,
                    "logits are divided by it; 0: always the most likely token")
       ->capture_default_str();
   app_->add_option("--top-k", sampling_.top_k, "draw from the K most likely tokens; 0: from all")
+      ->check(whole<std::int64_t>())
       ->capture_default_str();
   app_->add_option("--top-p", sampling_.top_p,
                    "draw from the most likely tokens that together have this probability")
       ->capture_default_str();
-  app_->add_option("--seed", sampling_.seed, "equal seeds give equal text")->capture_default_str();
+  app_->add_option("--seed", sampling_.seed, "equal seeds give equal text")
+      ->check(whole<std::uint64_t>())
+      ->capture_default_str();
   app_->add_option("--stop", stops_, "ends before this text; more than once: any of them")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
@@ -83,6 +104,7 @@ Generate::Generate(CLI::App& app)
       ->type_name("auto|cpu")
       ->capture_default_str();
   app_->add_option("--threads", threads_, "change no bit; 0: cores this process may use")
+      ->check(whole<std::int64_t>())
       ->capture_default_str();
   app_->add_flag("--random-init", source_.random_init,
                  "random weights where there are none: a preset's, or what the folder lacks");

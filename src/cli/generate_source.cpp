@@ -1,5 +1,7 @@
 #include "cli/generate_source.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -61,13 +63,31 @@ void add_own_end(GenerateSource& source) {
   source.ends.push_back(static_cast<std::int32_t>(*end));
 }
 
+// Of the text that a checkpoint's run was given.
+std::string trained_with(const GenerateSource& source) {
+  if (!source.checkpoint) return "bytes";
+  const auto& settings = source.checkpoint->manifest().settings;
+  const auto said = settings.find("tokenizer");
+  if (said == settings.end() || said->second == "bytes") return "bytes";
+  if (!is_there(said->second))
+    throw DataError(source.checkpoint->folder() + ": was trained with --tokenizer " + said->second +
+                    ", which is not here; say where it is now, or --tokenizer bytes");
+  return said->second;
+}
+
 void open_codec(const SourceOptions& options, GenerateSource& source) {
   std::string path = options.tokenizer;
   if (path == "auto") {
     const std::string& folder = source.checkpoint ? options.checkpoint : options.model;
-    path = is_there(fs::path(folder) / "tokenizer.json") ? folder : "bytes";
+    path = is_there(fs::path(folder) / "tokenizer.json") ? folder : trained_with(source);
   }
-  if (path != "bytes") source.codec = data::TextCodec(data::Tokenizer(path));
+  if (path == "bytes") return;
+  data::Tokenizer tokenizer(path);
+  if (tokenizer.vocab_size() > source.network.vocab_size)
+    throw DataError(
+        fmt::format("--tokenizer: {} has tokens up to {}, the network {}: it is not its",
+                    tokenizer.name(), tokenizer.vocab_size() - 1, source.network.vocab_size));
+  source.codec = data::TextCodec(std::move(tokenizer));
 }
 
 }  // namespace

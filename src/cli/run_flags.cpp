@@ -175,6 +175,11 @@ void RunFlags::check_all(Problems& problems) const {
     if (is_input(config_.data, path))
       found.push_back(std::string(flag) + ": '" + path + "' is a file of --data or --val-data");
   }
+  const std::string& log = config_.output.log;
+  std::error_code ignored;
+  if (!log.empty() && (log == config_.output.trace ||
+                       std::filesystem::equivalent(log, config_.output.trace, ignored)))
+    found.push_back("--trace: '" + log + "' is the file of --log");
   Problems silenced;  // flags that were mistyped already: what follows from that is no news
   for (std::size_t i = 0; i < fields_.size(); ++i) {
     const std::string flag = launch::flag_of(fields_[i].key);

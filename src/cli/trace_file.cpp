@@ -2,6 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+#include <fstream>
+
+#include "sherd/base/errors.hpp"
 #include "sherd/io/write.hpp"
 
 namespace sherd::cli {
@@ -30,6 +34,21 @@ double microseconds(std::chrono::nanoseconds time) {
   return static_cast<double>(time.count()) / 1e3;
 }
 
+// What is no file, such as a pipe, is written to; a link's file is replaced, not the link.
+void write_out(const std::string& path, const std::string& text) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  if (!fs::exists(path, ignored) || fs::is_regular_file(path, ignored)) {
+    fs::path file = path;
+    for (int links = 0; links < 40 && fs::is_symlink(file, ignored); ++links)
+      file = file.parent_path() / fs::read_symlink(file, ignored);
+    return io::write_atomically(file.string(), std::as_bytes(std::span(text)));
+  }
+  std::ofstream out(path, std::ios::binary);
+  out << text << std::flush;
+  if (!out) throw DataError("--trace: cannot write to '" + path + "'");
+}
+
 }  // namespace
 
 void write_trace(const std::string& path, const engine::Trace& trace, const plan::Setup& setup) {
@@ -48,7 +67,7 @@ void write_trace(const std::string& path, const engine::Trace& trace, const plan
         microseconds(event.start), microseconds(event.duration));
   }
   text += "]}\n";
-  io::write_atomically(path, std::as_bytes(std::span(text)));
+  write_out(path, text);
 }
 
 }  // namespace sherd::cli

@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <iostream>
@@ -127,6 +128,14 @@ bool ready(const launch::Validated& run, const launch::Job& job,
   return true;
 }
 
+// "Save and go on" while the run is made ready: it is heeded once there is something to save.
+void hold_back_user_signal() {
+  sigset_t user;
+  sigemptyset(&user);
+  sigaddset(&user, SIGUSR1);
+  pthread_sigmask(SIG_BLOCK, &user, nullptr);
+}
+
 }  // namespace
 
 int train(const launch::Validated& run, const std::function<launch::Job()>& make_job) {
@@ -138,6 +147,7 @@ int train(const launch::Validated& run, const std::function<launch::Job()>& make
                          "', which no supervisor of this version wrote; unset it"});
     return be_rank(run, make_job, *seat);
   }
+  hold_back_user_signal();
   std::string chosen;
   std::optional<io::OffloadFolder> folder;  // held while the ranks run
   std::optional<launch::Continuation> continuation;

@@ -3,6 +3,8 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
+#include <csignal>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -22,10 +24,36 @@ std::string parent_of(const std::string& path) {
   return slash == path.npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
 }
 
-// Another process that makes the same folder has another name for it.
+// Another process that makes the same folder has another name for it: "." + name + "." + pid + end.
+constexpr std::string_view partial = ".partial";
+std::string hidden_stem(const std::string& place) {
+  return "." + place.substr(place.rfind('/') + 1) + ".";
+}
 std::string hidden_beside(const std::string& place) {
-  const std::string name = place.substr(place.rfind('/') + 1);
-  return parent_of(place) + "/." + name + "." + std::to_string(::getpid()) + ".partial";
+  return parent_of(place) + "/" + hidden_stem(place) + std::to_string(::getpid()) +
+         std::string(partial);
+}
+
+// What a process that was killed had made of the same folder.
+void remove_abandoned(Storage& storage, const std::string& place) {
+  const std::string stem = hidden_stem(place), parent = parent_of(place);
+  std::vector<std::string> beside;
+  if (storage.list(parent, beside) < 0) return;
+  for (const std::string& name : beside) {
+    if (!name.starts_with(stem) || !name.ends_with(partial)) continue;
+    const std::string_view middle =
+        std::string_view(name).substr(stem.size(), name.size() - stem.size() - partial.size());
+    pid_t pid = 0;
+    const auto [end, error] = std::from_chars(middle.data(), middle.data() + middle.size(), pid);
+    if (error != std::errc{} || end != middle.data() + middle.size() || pid < 1) continue;
+    if (::kill(pid, 0) == 0 || errno != ESRCH) continue;
+    std::string folder = parent;
+    folder += "/" + name;
+    std::vector<std::string> files;
+    (void)storage.list(folder, files);
+    for (const std::string& file : files) (void)storage.remove(folder + "/" + file);
+    (void)storage.remove(folder);
+  }
 }
 
 }  // namespace
@@ -36,6 +64,7 @@ NewFolder::NewFolder(Storage& storage, std::string place)
   if (there >= 0) (void)storage.close(there);
   if (there != -ENOENT)
     throw ConfigError({"--out: " + place_ + " is there already; give a new folder"});
+  remove_abandoned(storage, place_);
   if (const int made = storage.make_folder(path_); made < 0)
     throw ConfigError({"--out: cannot make " + place_ + " (" + std::strerror(-made) + ")"});
 }

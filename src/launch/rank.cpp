@@ -7,6 +7,8 @@
 #include <csignal>
 #include <limits>
 #include <random>
+#include <span>
+#include <vector>
 
 #include "sherd/base/errors.hpp"
 #include "sherd/base/log.hpp"
@@ -63,6 +65,8 @@ class Training {
 
   int loop() {
     announce();
+    // Every thread there will be has been started; this one takes part in each kernel.
+    if (!cores_.empty()) bind_to(std::span(cores_).first(1));
     const Clock::time_point start = Clock::now();
     Clock::time_point last = start;
     engine::StepResult result;
@@ -110,13 +114,13 @@ class Training {
   bool meets_on_host() const { return run_->ranks.backend != comm::Backend::nccl; }
   int rank() const { return seat_.environment.rank; }
   // Before the engine starts its threads.
-  std::vector<int> pinned_cores() const {
-    if (!run_->ranks.pin_threads) return {};
-    std::vector<int> cores = share_of_cores(rank(), run_->ranks.ranks);
-    bind_to(cores);
-    return cores;
+  void take_cores() {
+    if (!run_->ranks.pin_threads) return;
+    cores_ = share_of_cores(rank(), run_->ranks.ranks);
+    bind_to(cores_);
   }
   engine::EngineParts parts(Job& job) {
+    take_cores();
     engine::EngineParts parts{.model = job.model,
                               .plan = prepared_.plan,
                               .arenas = {},
@@ -135,7 +139,7 @@ class Training {
     parts.seed = run_->model.seed;
     parts.total_steps = prepared_.steps;
     parts.threads = prepared_.threads;
-    parts.cores = pinned_cores();
+    parts.cores = cores_;
     parts.lanes = prepared_.overlap ? engine::Lanes::threads : engine::Lanes::inlined;
     parts.trace = seat_.trace;
     return parts;
@@ -247,6 +251,7 @@ class Training {
   const Prepared& prepared_;
   Seat seat_;
   Observer* observer_;
+  std::vector<int> cores_;  // this rank's, with --pin-threads
   std::unique_ptr<comm::Communicator> comm_;
   engine::Engine engine_;
   std::string key_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "sherd/base/errors.hpp"
@@ -22,9 +23,24 @@ bool shapes_training(const Field& field) {
       return field.key == "seed" || field.key == "dropout" || field.key == "freeze";
     case Concern::sharding:
       return field.key == "reduce_every" || field.key == "reduce_order";
+    case Concern::data:
+      return field.key == "tokenizer";
     default:
       return false;
   }
+}
+
+void require_one(const std::string& folder) {
+  std::error_code ignored;
+  if (std::filesystem::exists(std::filesystem::path(folder) / checkpoint::manifest_name, ignored))
+    return;
+  const std::vector<checkpoint::Found> all = checkpoint::list(io::storage(), folder);
+  if (all.empty()) return;
+  throw DataError(
+      fmt::format("--resume: {} is a folder of checkpoints; give one of them, such as {}, or "
+                  "--save {} --resume "
+                  "latest",
+                  folder, all.front().folder, folder));
 }
 
 std::string run_of(const std::string& folder) {
@@ -35,15 +51,17 @@ std::string run_of(const std::string& folder) {
 
 Continuation::Continuation(const Validated& run) {
   const checkpoint::CheckpointConfig& c = run->checkpoint;
+  const bool latest = c.resume == "latest";
+  if (checkpoint::resumes(c) && !latest) {
+    require_one(c.resume);
+    folder_ = c.resume;
+    (void)run_of(folder_);  // what is wrong with it shows before anything is made
+  }
   if (!c.save.empty()) {
     store_.emplace(io::storage(), c.save);
     store_->enter();
   }
-  if (c.resume == "latest") find_latest(store_->root());
-  if (checkpoint::resumes(c) && c.resume != "latest") {
-    folder_ = c.resume;
-    (void)run_of(folder_);  // what is wrong with it shows before a rank starts
-  }
+  if (latest) find_latest(store_->root());
   if (!c.save.empty()) require_own(run);
 }
 
@@ -72,7 +90,7 @@ void Continuation::require_own(const Validated& run) const {
     throw ConfigError({what + "; go on from it with --resume latest, or give another folder"});
   const checkpoint::Checkpoint from(io::storage(), folder_);
   const std::string& own = from.manifest().run;
-  if (from.manifest().progress.step < all.front().step)
+  if (run->checkpoint.resume != "latest" && from.manifest().progress.step < all.front().step)
     log::warn(
         fmt::format("--resume: {} holds a newer checkpoint, of step {}; --resume latest goes "
                     "back to it until it is replaced",

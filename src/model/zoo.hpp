@@ -62,7 +62,8 @@ inline void check_lora(const LoraConfig& lora, const LoraSites& sites, Problems&
     problems.push_back("lora_alpha: got " + std::to_string(lora.alpha) + ", need more than 0");
   for (const std::string& name : names_of(lora)) {
     if (std::ranges::find(sites.all, name) == sites.all.end())
-      problems.push_back("the network has no product " + name + " that an adapter could stand by");
+      problems.push_back("lora_targets: got '" + name +
+                         "', but the network has no such product that an adapter could stand by");
   }
 }
 inline void check_eps(float eps, Problems& problems) {

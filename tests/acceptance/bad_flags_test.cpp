@@ -1,3 +1,7 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <filesystem>
 
 #include "acceptance/program.hpp"
@@ -118,6 +122,29 @@ TEST_CASE("output that would overwrite the data is refused") {
     }
   }
   CHECK(bench.folder.read("text.txt") == sentences(400));
+}
+
+TEST_CASE("a trace goes through links and pipes, and never to the file of the log") {
+  const Bench bench;
+  const std::string link = bench.folder.file("link"), pipe = bench.folder.file("pipe");
+  std::filesystem::create_symlink("traced.json", link);
+  CHECK(run_sherd(bench.small_run("--steps 1") + Words{"--trace", link}).code == 0);
+  CHECK(std::filesystem::is_symlink(link));
+  CHECK(Json::parse(bench.folder.read("traced.json")).contains("traceEvents"));
+  REQUIRE(mkfifo(pipe.c_str(), 0600) == 0);
+  const int reader = open(pipe.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  REQUIRE(reader >= 0);
+  CHECK(run_sherd(bench.small_run("--steps 1") + Words{"--trace", pipe}).code == 0);
+  CHECK(std::filesystem::is_fifo(pipe));
+  std::string start(15, ' ');
+  CHECK(read(reader, start.data(), start.size()) == 15);
+  CHECK(start == "{\"traceEvents\":");
+  close(reader);
+  const std::string same = bench.folder.file("same");
+  const Outcome both =
+      run_sherd(bench.small_run("--steps 1") + Words{"--log", same, "--trace", same});
+  CHECK(both.code == 2);
+  CHECK(both.err.find("is the file of --log") != std::string::npos);
 }
 
 TEST_CASE("every problem of a configuration file is told, with flags over it") {

@@ -1,5 +1,6 @@
 // Text from the program, as a user asks for it.
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 
 #include "acceptance/program.hpp"
@@ -88,6 +89,31 @@ TEST_CASE("text ends at the context, at a stop text, after its tokens, and says 
   CHECK(json_of(trained.from("--max-tokens 1")).at("tokens").size() == 1);
 }
 
+TEST_CASE(
+    "a checkpoint's text is read as its run read it, and a tokenizer of another network is "
+    "refused") {
+  const Bench bench;
+  const std::string saves = bench.folder.file("saves"), own = bench.folder.file("own.json"),
+                    tokenizers = std::string(FIXTURES) + "/tokenizers";
+  std::filesystem::copy_file(tokenizers + "/gpt2.json", own);
+  (void)bench.logged(words("train --layers 2 --width 72 --heads 3 --vocab-size 1814 --seq-len 33 "
+                           "--steps 1 --tokenizer " +
+                           own + " --save " + saves) +
+                     Words{"--data", bench.text});
+  const Words flags = {"--checkpoint", saves, "--prompt", "hello there", "--max-tokens", "2"};
+  const Json asked = json_of(flags + Words{"--tokenizer", own}), found = json_of(flags);
+  CHECK(found.at("prompt_tokens") == asked.at("prompt_tokens"));
+  CHECK(found.at("prompt_tokens") !=
+        json_of(flags + words("--tokenizer bytes")).at("prompt_tokens"));
+  const Outcome other = generate(flags + Words{"--tokenizer", tokenizers + "/llama3.json"});
+  CHECK(other.code == 4);
+  CHECK(other.err.find("the network 1814") != std::string::npos);
+  std::filesystem::remove(own);
+  const Outcome gone = generate(flags);
+  CHECK(gone.code == 4);
+  CHECK(gone.err.find("was trained with --tokenizer " + own) != std::string::npos);
+}
+
 TEST_CASE("an end token of the folder ends a text and is not shown") {
   const ScratchFolder copy;
   const std::string path = copy.file(".");
@@ -116,6 +142,8 @@ TEST_CASE("bad input ends with its exit code and says all that is wrong") {
   const Words good = {"--model", folder, "--prompt-tokens", "1,2"};
   CHECK(generate(good + words("--device cuda")).code == 2);
   CHECK(generate(good + words("--dtype int8")).code == 2);
+  for (const std::string number : {"--seed -1", "--seed 99999999999999999999", "--max-tokens 1.5"})
+    CHECK(generate(good + words(number)).err.find("need a whole number") != std::string::npos);
   CHECK(generate(good + Words{"--stop", ""}).code == 2);
   CHECK(generate(good + words("--top-q 1")).err.find("did you mean --top-") != std::string::npos);
   CHECK(generate({"--model", "gpt2-tinny", "--prompt", "x"}).code == 2);

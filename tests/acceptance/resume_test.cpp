@@ -128,6 +128,7 @@ TEST_CASE("latest passes over what is damaged, by name, and none that is good is
   CHECK(outcome.code == 0);
   CHECK(outcome.err.find("passing over " + saves.at(6)) != std::string::npos);
   CHECK(outcome.err.find("passing over " + saves.at(4)) != std::string::npos);
+  CHECK(outcome.err.find("holds a newer checkpoint") == std::string::npos);  // a damaged one
   CHECK(events(bench.folder.file("again.jsonl")).back().at("parameters_hash") == whole.hash());
   for (const int step : {2, 6}) saves.damage(saves.at(step) + "/manifest.json");
   const Outcome none = run_sherd(again);
@@ -159,6 +160,10 @@ TEST_CASE("what does not belong together is refused") {
   refused("--steps 2" + saves.flags(), 2, "holds checkpoints of another run");
   refused("--steps 3" + saves.flags("--resume " + other.at(2)), 2, "of another run");
   refused("--steps 3 --resume " + saves.path + "/nothing", 4, "open failed");
+  refused("--steps 3 --resume " + saves.path, 4, "such as " + saves.at(2));
+  const std::string untouched = bench.folder.file("untouched");
+  refused("--steps 3 --resume " + saves.path + "/nothing --save " + untouched, 4, "open failed");
+  CHECK_FALSE(std::filesystem::exists(untouched));
   refused("--steps 3 --resume latest", 2, "--resume latest: needs --save");
   refused("--steps 3 --ffn-width 96 --resume " + saves.at(2), 4, "another model");
   refused("--steps 3 --freeze embed.* --resume " + saves.at(2), 2, "--freeze: got 'embed.*', but");

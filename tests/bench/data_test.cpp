@@ -24,6 +24,9 @@ TEST_CASE("Encoding is timed beside remembered words and beside one thread, and 
   }
   const std::vector<Row> changed = data(options, test::small_tokenizer("gpt2"), "a\xff");
   CHECK(changed[0].wrong > 0);  // U+FFFD is not what was there
+  const std::string apart = "caf\x65\xcc\x81 \xe1\x84\x92\xe1\x85\xa1";  // NFC joins these
+  for (const char* tokenizer : {"gpt2", "qwen"})
+    CHECK(data(options, test::small_tokenizer(tokenizer), apart)[0].wrong == 0);
   CHECK_THROWS_AS((void)data(options, test::small_tokenizer("gpt2"), ""), UsageError);
 }
 

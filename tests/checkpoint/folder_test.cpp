@@ -1,5 +1,7 @@
 // Weights as Hugging Face folders: what transformers wrote comes back byte for byte.
 #include <doctest/doctest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -121,6 +123,28 @@ TEST_CASE("16-bit exports are the weights rounded to nearest even") {
               .dump()
               .find(type == DType::bf16 ? "bfloat16" : "float16") != std::string::npos);
   }
+}
+
+TEST_CASE("what a killed export left is removed by the next one, a living one's is not") {
+  const TempFolder folder;
+  const auto from = imported(fixture("gpt2_parity"), folder.path() + "/in");
+  const pid_t child = fork();
+  if (child == 0) _exit(0);
+  REQUIRE(waitpid(child, nullptr, 0) == child);
+  const auto beside = [&](const std::string& name) {
+    return folder.path() + "/." + name + ".partial";
+  };
+  const std::string dead = beside("out." + std::to_string(child)),
+                    alive = beside("out." + std::to_string(getppid())),
+                    other = beside("others." + std::to_string(child));
+  for (const std::string& path : {dead, alive, other}) {
+    fs::create_directory(path);
+    std::ofstream(path + "/model.safetensors") << "half";
+  }
+  (void)checkpoint::export_folder(from, folder.path() + "/out");
+  CHECK_FALSE(fs::exists(dead));
+  CHECK(fs::exists(alive + "/model.safetensors"));
+  CHECK(fs::exists(other + "/model.safetensors"));
 }
 
 TEST_CASE("folders that are there already are left as they are, and nothing half-made stays") {

@@ -150,7 +150,8 @@ TEST_CASE("what is no adapter of the network is refused") {
   CHECK(refused({.lora_targets = {"c_attn"}}).find("needs lora_rank") != std::string::npos);
   CHECK(refused({.lora_rank = 2, .lora_targets = {"q_proj"}}).find("got 'q_proj', need all") !=
         std::string::npos);
-  CHECK(refused({.lora_from = adapters_of("llama")}).find("the network has no product q_proj") !=
+  CHECK(refused({.lora_from = adapters_of("llama")})
+            .find("lora_targets: got 'q_proj', but the network has no such product") !=
         std::string::npos);
   CHECK(refused({.lora_from = "/nonexistent"}).find("adapter_config.json") != std::string::npos);
 }
