@@ -13,7 +13,7 @@ namespace {
 
 // "forward layer3.mlp", "gather layer3", "decide".
 std::string name_of(const engine::TraceEvent& event, const plan::Setup& setup) {
-  const std::string verb(plan::name_of(event.verb));
+  std::string verb(plan::name_of(event.verb));
   switch (event.verb) {
     case plan::Verb::forward:
     case plan::Verb::loss:

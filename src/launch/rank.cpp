@@ -60,6 +60,9 @@ class Training {
     manifest_.run = new_run_id();
     checkpoint::resumes(run->checkpoint) ? resume(job) : start(job);
     if (observer != nullptr) key_ = numerics_key(prepared, manifest_.start_weights);
+    if (resumed_ >= prepared.steps && resumed_ > 0 && rank() == 0)
+      log::info(
+          fmt::format("--resume: step {} was the last: nothing is trained or saved", resumed_));
     if (prepared.plan.snapshot) prepare_saving(job);
   }
 

@@ -43,8 +43,10 @@ std::unique_ptr<Weights> with_adapters(const ModelConfig& config, const ModelSpe
     for (const std::string& problem : weights->bind(*param, {std::move(tensor)}, ""))
       problems += "\n  " + problem;
   }
-  for (const std::string& name : weights->unused("", ""))  // would be lost without a word
-    problems += "\n  " + name + ": the network has no such tensor";
+  if (problems.empty()) {  // else those that do not fit would be named twice
+    for (const std::string& name : weights->unused("", ""))  // would be lost without a word
+      problems += "\n  " + name + ": the network has no such tensor";
+  }
   if (!problems.empty())
     throw DataError("the adapters in " + config.lora_from + " do not fit the network:" + problems);
   return weights;
@@ -71,8 +73,7 @@ std::unique_ptr<Weights> open_base(const ModelConfig& config, const ModelSpec& s
     problems.insert(problems.end(), found.begin(), found.end());
   }
   if (config.random_init) return weights;
-  const auto extra = strangers(*weights, architecture);
-  problems.insert(problems.end(), extra.begin(), extra.end());
+  if (problems.empty()) problems = strangers(*weights, architecture);
   if (problems.empty()) return weights;
   std::string text = "the weights in " + config.model + " do not fit the network:";
   for (const std::string& problem : problems) text += "\n  " + problem;
