@@ -84,9 +84,9 @@ void open_codec(const SourceOptions& options, GenerateSource& source) {
   if (path == "bytes") return;
   data::Tokenizer tokenizer(path);
   if (tokenizer.vocab_size() > source.network.vocab_size)
-    throw DataError(
-        fmt::format("--tokenizer: {} has tokens up to {}, the network {}: it is not its",
-                    tokenizer.name(), tokenizer.vocab_size() - 1, source.network.vocab_size));
+    throw DataError(fmt::format("--tokenizer: {} has {} tokens, need at most the network's {}",
+                                tokenizer.name(), tokenizer.vocab_size(),
+                                source.network.vocab_size));
   source.codec = data::TextCodec(std::move(tokenizer));
 }
 

@@ -107,7 +107,7 @@ TEST_CASE(
         json_of(flags + words("--tokenizer bytes")).at("prompt_tokens"));
   const Outcome other = generate(flags + Words{"--tokenizer", tokenizers + "/llama3.json"});
   CHECK(other.code == 4);
-  CHECK(other.err.find("the network 1814") != std::string::npos);
+  CHECK(other.err.find("need at most the network's 1814") != std::string::npos);
   std::filesystem::remove(own);
   const Outcome gone = generate(flags);
   CHECK(gone.code == 4);
