@@ -39,7 +39,7 @@ step "build-$preset" build "$preset" "${targets[@]}"
 # Of target kernels_matmul_test are the tests kernels.matmul:…
 names=$(printf '%s\n' "${targets[@]}" | sed -E 's/_test$//; s/_/[._]/; s/$/:/' | paste -sd '|')
 log=$logs/$preset.log
-if ! ctest --preset "$preset" -j2 -R "^($names)" -E "$too_long" >"$log" 2>&1; then
+if ! ctest --preset "$preset" -j2 -R "^($names)" -E "^lint[.]|^fuzz[.]|resident memory|$too_long" >"$log" 2>&1; then
   sed -E '/ Passed |\*\*\*Skipped|^ +Start +[0-9]+: /d' "$log" | tail -n 400
   printf 'sherd: %s failed: %s (all output: %s)\n' \
     "$preset" "$(grep -m 1 -E '(Sanitizer: |runtime error: |\*\*\*[^S])' "$log" || tail -n 1 "$log")" "$log" >&2

@@ -30,7 +30,8 @@ std::uint32_t sum_of(std::string_view text) {
 }
 
 std::string sealed(const json& body) {
-  const std::string text = body.dump();
+  // A tokenizer's path may be no UTF-8.
+  const std::string text = body.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return fmt::format("{}{}{}{:08x}{}", opening, text, middle, sum_of(text), closing);
 }
 

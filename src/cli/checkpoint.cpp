@@ -74,16 +74,16 @@ Json summary(const Checkpoint& c) {
           {"settings", m.settings}};
 }
 
-/// How the weights of a tensor differ.
-struct Difference {
-  std::uint64_t elements = 0;
-  double largest = 0;
-};
 // A path may be no UTF-8.
 std::string line_of(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+/// How the weights of a tensor differ.
+struct Difference {
+  std::uint64_t elements = 0;
+  double largest = 0;
+};
 Difference difference_of(const Checkpoint& a, const Checkpoint& b, const Tensor& left,
                          const Tensor& right) {
   constexpr std::uint64_t portion = 1 << 16;

@@ -31,10 +31,18 @@ std::string_view version() { return SHERD_VERSION; }
 
 std::string to_json(const MemoryTable& table) { return line_of(memory_json(table)); }
 
+std::string followed(const std::string& path) {
+  std::error_code ignored;
+  std::filesystem::path file = path;
+  for (int links = 0; links < 40 && std::filesystem::is_symlink(file, ignored); ++links)
+    file = file.parent_path() / std::filesystem::read_symlink(file, ignored);
+  return file.string();
+}
+
 std::string write_problem(std::string_view flag, const std::string& path) {
   if (path.empty()) return {};
   std::error_code error;
-  const std::filesystem::path file(path);
+  const std::filesystem::path file(followed(path));
   const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : ".";
   std::string problem = std::string(flag) + ": cannot write '" + path + "': ";
   if (std::filesystem::is_directory(file, error)) return problem + "it is a folder";

@@ -72,29 +72,29 @@ Generate::Generate(CLI::App& app)
   app_->add_option("--prompt", prompt_, "the text that is continued")->type_name("TEXT");
   app_->add_option("--prompt-tokens", prompt_tokens_, "or its tokens")
       ->delimiter(',')
-      ->check(whole<std::int64_t>())
+      ->transform(whole<std::int64_t>())
       ->type_name("N,N,…");
   app_->add_option("--max-tokens", max_tokens_, "tokens after which it ends")
-      ->check(whole<std::int64_t>())
+      ->transform(whole<std::int64_t>())
       ->capture_default_str();
   app_->add_option("--temperature", sampling_.temperature,
                    "logits are divided by it; 0: always the most likely token")
       ->capture_default_str();
   app_->add_option("--top-k", sampling_.top_k, "draw from the K most likely tokens; 0: from all")
-      ->check(whole<std::int64_t>())
+      ->transform(whole<std::int64_t>())
       ->capture_default_str();
   app_->add_option("--top-p", sampling_.top_p,
                    "draw from the most likely tokens that together have this probability")
       ->capture_default_str();
   app_->add_option("--seed", sampling_.seed, "equal seeds give equal text")
-      ->check(whole<std::uint64_t>())
+      ->transform(whole<std::uint64_t>())
       ->capture_default_str();
   app_->add_option("--stop", stops_, "ends before this text; more than once: any of them")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->type_name("TEXT");
   app_->add_option("--tokenizer", source_.tokenizer,
-                   "a tokenizer.json; auto: the folder's own, else bytes")
+                   "a tokenizer.json; auto: the folder's own or the run's, else bytes")
       ->type_name("FILE|bytes|auto")
       ->capture_default_str();
   app_->add_option("--dtype", dtype_, "of weights, activations and cache")
@@ -104,7 +104,7 @@ Generate::Generate(CLI::App& app)
       ->type_name("auto|cpu")
       ->capture_default_str();
   app_->add_option("--threads", threads_, "change no bit; 0: cores this process may use")
-      ->check(whole<std::int64_t>())
+      ->transform(whole<std::int64_t>())
       ->capture_default_str();
   app_->add_flag("--random-init", source_.random_init,
                  "random weights where there are none: a preset's, or what the folder lacks");
@@ -239,7 +239,9 @@ int Generate::run() {
   check();
   if (quiet_ || json_) log::set_quiet(true);
   source_.seed = sampling_.seed;
-  GenerateSource source = open_source(source_);
+  SourceOptions from = source_;
+  from.reads_text = !prompt_.empty();
+  GenerateSource source = open_source(from);
   std::vector<std::int32_t> prompt = prompt_of(source);
   write(text_of(source, std::move(prompt)));
   return 0;

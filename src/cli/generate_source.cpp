@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "sherd/base/errors.hpp"
+#include "sherd/base/log.hpp"
 #include "sherd/checkpoint/latest.hpp"
 #include "sherd/io/json.hpp"
 #include "sherd/model/description.hpp"
@@ -64,22 +65,26 @@ void add_own_end(GenerateSource& source) {
 }
 
 // Of the text that a checkpoint's run was given.
-std::string trained_with(const GenerateSource& source) {
+std::string trained_with(const SourceOptions& options, const GenerateSource& source) {
   if (!source.checkpoint) return "bytes";
   const auto& settings = source.checkpoint->manifest().settings;
   const auto said = settings.find("tokenizer");
   if (said == settings.end() || said->second == "bytes") return "bytes";
-  if (!is_there(said->second))
-    throw DataError(source.checkpoint->folder() + ": was trained with --tokenizer " + said->second +
-                    ", which is not here; say where it is now, or --tokenizer bytes");
-  return said->second;
+  if (is_there(said->second)) return said->second;
+  if (!options.reads_text) {
+    log::warn("--tokenizer: " + said->second +
+              " is not here: text is shown as if tokens were bytes");
+    return "bytes";
+  }
+  throw DataError(source.checkpoint->folder() + ": was trained with --tokenizer " + said->second +
+                  ", which is not here; say where it is now, or --tokenizer bytes");
 }
 
 void open_codec(const SourceOptions& options, GenerateSource& source) {
   std::string path = options.tokenizer;
   if (path == "auto") {
     const std::string& folder = source.checkpoint ? options.checkpoint : options.model;
-    path = is_there(fs::path(folder) / "tokenizer.json") ? folder : trained_with(source);
+    path = is_there(fs::path(folder) / "tokenizer.json") ? folder : trained_with(options, source);
   }
   if (path == "bytes") return;
   data::Tokenizer tokenizer(path);

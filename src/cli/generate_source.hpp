@@ -12,9 +12,11 @@
 namespace sherd::cli {
 
 struct SourceOptions {
-  std::string model;               // folder, or a preset with `random_init`
-  std::string checkpoint;          // or this: a checkpoint, or a folder of them
-  std::string tokenizer = "auto";  // file, folder, "bytes", or "auto": the folder's own, else bytes
+  std::string model;       // folder, or a preset with `random_init`
+  std::string checkpoint;  // or this: a checkpoint, or a folder of them
+  std::string tokenizer =
+      "auto";  // file, folder, "bytes", or "auto": the folder's own or the run's, else bytes
+  bool reads_text = true;  // else tokens are given, and text only comes out
   bool random_init = false;
   std::uint64_t seed = 0;  // of random weights
 };

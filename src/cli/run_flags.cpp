@@ -177,8 +177,13 @@ void RunFlags::check_all(Problems& problems) const {
   }
   const std::string& log = config_.output.log;
   std::error_code ignored;
-  if (!log.empty() && (log == config_.output.trace ||
-                       std::filesystem::equivalent(log, config_.output.trace, ignored)))
+  const auto place = [&](const std::string& path) {
+    return std::filesystem::weakly_canonical(followed(path), ignored);
+  };
+  const bool a_file =
+      !std::filesystem::exists(log, ignored) || std::filesystem::is_regular_file(log, ignored);
+  if (!log.empty() && a_file && !config_.output.trace.empty() &&
+      place(log) == place(config_.output.trace))
     found.push_back("--trace: '" + log + "' is the file of --log");
   Problems silenced;  // flags that were mistyped already: what follows from that is no news
   for (std::size_t i = 0; i < fields_.size(); ++i) {

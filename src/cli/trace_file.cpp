@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "sherd/base/errors.hpp"
+#include "sherd/cli/event_log.hpp"
 #include "sherd/io/write.hpp"
 
 namespace sherd::cli {
@@ -38,12 +39,8 @@ double microseconds(std::chrono::nanoseconds time) {
 void write_out(const std::string& path, const std::string& text) {
   namespace fs = std::filesystem;
   std::error_code ignored;
-  if (!fs::exists(path, ignored) || fs::is_regular_file(path, ignored)) {
-    fs::path file = path;
-    for (int links = 0; links < 40 && fs::is_symlink(file, ignored); ++links)
-      file = file.parent_path() / fs::read_symlink(file, ignored);
-    return io::write_atomically(file.string(), std::as_bytes(std::span(text)));
-  }
+  if (!fs::exists(path, ignored) || fs::is_regular_file(path, ignored))
+    return io::write_atomically(followed(path), std::as_bytes(std::span(text)));
   std::ofstream out(path, std::ios::binary);
   out << text << std::flush;
   if (!out) throw DataError("--trace: cannot write to '" + path + "'");

@@ -128,13 +128,27 @@ bool ready(const launch::Validated& run, const launch::Job& job,
   return true;
 }
 
-// "Save and go on" while the run is made ready: it is heeded once there is something to save.
-void hold_back_user_signal() {
-  sigset_t user;
-  sigemptyset(&user);
-  sigaddset(&user, SIGUSR1);
-  pthread_sigmask(SIG_BLOCK, &user, nullptr);
-}
+/// "Save and go on" while the run is made ready: it is heeded once there is something to save.
+class UserSignalHeld {
+ public:
+  UserSignalHeld() {
+    sigemptyset(&user_);
+    sigaddset(&user_, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &user_, &before_);
+  }
+  ~UserSignalHeld() {
+    if (sigismember(&before_, SIGUSR1) == 1) return;
+    const timespec at_once{};
+    while (sigtimedwait(&user_, nullptr, &at_once) == SIGUSR1) {
+    }
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  UserSignalHeld(const UserSignalHeld&) = delete;
+  UserSignalHeld& operator=(const UserSignalHeld&) = delete;
+
+ private:
+  sigset_t user_{}, before_{};
+};
 
 }  // namespace
 
@@ -147,7 +161,7 @@ int train(const launch::Validated& run, const std::function<launch::Job()>& make
                          "', which no supervisor of this version wrote; unset it"});
     return be_rank(run, make_job, *seat);
   }
-  hold_back_user_signal();
+  const UserSignalHeld held;
   std::string chosen;
   std::optional<io::OffloadFolder> folder;  // held while the ranks run
   std::optional<launch::Continuation> continuation;

@@ -34,6 +34,14 @@ std::string hidden_beside(const std::string& place) {
          std::string(partial);
 }
 
+// Nobody holds it: who makes a folder keeps a lock on it, on this machine or another.
+bool is_abandoned(Storage& storage, const std::string& folder) {
+  const int opened = storage.open_folder(folder);
+  if (opened < 0) return false;
+  const Stored held(storage, folder, opened);
+  return storage.lock(opened) >= 0;
+}
+
 // What a process that was killed had made of the same folder.
 void remove_abandoned(Storage& storage, const std::string& place) {
   const std::string stem = hidden_stem(place), parent = parent_of(place);
@@ -46,9 +54,10 @@ void remove_abandoned(Storage& storage, const std::string& place) {
     pid_t pid = 0;
     const auto [end, error] = std::from_chars(middle.data(), middle.data() + middle.size(), pid);
     if (error != std::errc{} || end != middle.data() + middle.size() || pid < 1) continue;
-    if (::kill(pid, 0) == 0 || errno != ESRCH) continue;
+    if (pid != ::getpid() && (::kill(pid, 0) == 0 || errno != ESRCH)) continue;
     std::string folder = parent;
     folder += "/" + name;
+    if (!is_abandoned(storage, folder)) continue;
     std::vector<std::string> files;
     (void)storage.list(folder, files);
     for (const std::string& file : files) (void)storage.remove(folder + "/" + file);
@@ -67,6 +76,10 @@ NewFolder::NewFolder(Storage& storage, std::string place)
   remove_abandoned(storage, place_);
   if (const int made = storage.make_folder(path_); made < 0)
     throw ConfigError({"--out: cannot make " + place_ + " (" + std::strerror(-made) + ")"});
+  if (const int folder = storage.open_folder(path_); folder >= 0) {
+    held_ = Stored(storage, path_, folder);
+    (void)storage.lock(folder);
+  }
 }
 
 NewFolder::~NewFolder() {

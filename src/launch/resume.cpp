@@ -38,8 +38,7 @@ void require_one(const std::string& folder) {
   if (all.empty()) return;
   throw DataError(
       fmt::format("--resume: {} is a folder of checkpoints; give one of them, such as {}, or "
-                  "--save {} --resume "
-                  "latest",
+                  "--save {} --resume latest",
                   folder, all.front().folder, folder));
 }
 
@@ -162,6 +161,11 @@ Origin origin_of(const Validated& run, const Job& job) {
   RunConfig config = *run;
   for (const Field& field : describe(config)) {
     if (shapes_training(field)) origin.settings[std::string(field.key)] = text_of(field);
+  }
+  // Found again from another folder.
+  if (std::string& tokenizer = origin.settings["tokenizer"]; tokenizer != "bytes") {
+    std::error_code ignored;
+    tokenizer = std::filesystem::absolute(tokenizer, ignored).lexically_normal().string();
   }
   return origin;
 }

@@ -140,9 +140,13 @@ TEST_CASE("a trace goes through links and pipes, and never to the file of the lo
   CHECK(read(reader, start.data(), start.size()) == 15);
   CHECK(start == "{\"traceEvents\":");
   close(reader);
-  const std::string same = bench.folder.file("same");
+  const std::string same = bench.folder.file("same"), other = bench.folder.file("./same");
+  std::filesystem::create_symlink("/no/such/folder/t.json", bench.folder.file("astray"));
+  CHECK(run_sherd(bench.small_run("--steps 1") + Words{"--trace", bench.folder.file("astray")})
+            .code == 2);
+  CHECK(run_sherd(bench.small_run("--steps 1 --log /dev/null --trace /dev/null")).code == 0);
   const Outcome both =
-      run_sherd(bench.small_run("--steps 1") + Words{"--log", same, "--trace", same});
+      run_sherd(bench.small_run("--steps 1") + Words{"--log", same, "--trace", other});
   CHECK(both.code == 2);
   CHECK(both.err.find("is the file of --log") != std::string::npos);
 }

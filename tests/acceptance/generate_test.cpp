@@ -108,7 +108,12 @@ TEST_CASE(
   const Outcome other = generate(flags + Words{"--tokenizer", tokenizers + "/llama3.json"});
   CHECK(other.code == 4);
   CHECK(other.err.find("need at most the network's 1814") != std::string::npos);
+  CHECK(json_of(flags + words("--seed 010")) == json_of(flags + words("--seed 10")));
   std::filesystem::remove(own);
+  const Outcome shown =
+      generate(Words{"--checkpoint", saves, "--prompt-tokens", "1,2"} + words("--max-tokens 2"));
+  CHECK(shown.code == 0);
+  CHECK(shown.err.find(own + " is not here") != std::string::npos);
   const Outcome gone = generate(flags);
   CHECK(gone.code == 4);
   CHECK(gone.err.find("was trained with --tokenizer " + own) != std::string::npos);

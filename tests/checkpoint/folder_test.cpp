@@ -136,13 +136,15 @@ TEST_CASE("what a killed export left is removed by the next one, a living one's 
   };
   const std::string dead = beside("out." + std::to_string(child)),
                     alive = beside("out." + std::to_string(getppid())),
+                    own = beside("out." + std::to_string(getpid())),
                     other = beside("others." + std::to_string(child));
-  for (const std::string& path : {dead, alive, other}) {
+  for (const std::string& path : {dead, alive, own, other}) {
     fs::create_directory(path);
     std::ofstream(path + "/model.safetensors") << "half";
   }
   (void)checkpoint::export_folder(from, folder.path() + "/out");
   CHECK_FALSE(fs::exists(dead));
+  CHECK_FALSE(fs::exists(own));
   CHECK(fs::exists(alive + "/model.safetensors"));
   CHECK(fs::exists(other + "/model.safetensors"));
 }

@@ -29,6 +29,8 @@ class EventLog {
   std::ofstream file_;
 };
 
+/// The file that a chain of links leads to, there or not; of any other path, itself.
+[[nodiscard]] std::string followed(const std::string& path);
 /// Why the file of `flag` could not be written; empty when it could, or when there is no path.
 /// Creates nothing.
 [[nodiscard]] std::string write_problem(std::string_view flag, const std::string& path);

@@ -18,7 +18,7 @@ namespace sherd::device {
 /// **Errors** rethrows the first exception of a task after all have ended.
 class Workers {
  public:
-  /// Helper i runs on core `cores[i]` of the machine; without any, where the system likes.
+  /// Helper i runs on core `cores[i % size]`; without any, where the system likes.
   /// **Errors** DeviceError for a core that this process may not use.
   explicit Workers(int threads, std::span<const int> cores = {});
   ~Workers();

@@ -32,6 +32,7 @@ class NewFolder {
  private:
   Storage& storage_;
   std::string place_, path_;
+  Stored held_;  // the lock on it, where the file system has locks
   std::vector<std::string> names_;
   bool published_ = false;
 };
