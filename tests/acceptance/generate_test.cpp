@@ -108,7 +108,11 @@ TEST_CASE(
   const Outcome other = generate(flags + Words{"--tokenizer", tokenizers + "/llama3.json"});
   CHECK(other.code == 4);
   CHECK(other.err.find("need at most the network's 1814") != std::string::npos);
-  CHECK(json_of(flags + words("--seed 010")) == json_of(flags + words("--seed 10")));
+  const auto tokens_of = [&](const std::string& seed) {
+    return json_of(flags + words("--temperature 3 --seed " + seed)).at("tokens");
+  };
+  CHECK(tokens_of("010") == tokens_of("10"));
+  CHECK(tokens_of("010") != tokens_of("8"));
   std::filesystem::remove(own);
   const Outcome shown =
       generate(Words{"--checkpoint", saves, "--prompt-tokens", "1,2"} + words("--max-tokens 2"));
