@@ -216,15 +216,6 @@ std::vector<Row> offloaded(const RunShape& shape, const BenchOptions& options,
   return rows;
 }
 
-void copy_portions(std::span<const std::byte> from, std::span<std::byte> to, StreamRef stream) {
-  constexpr Bytes portion = 512 * kib;
-  const auto count = static_cast<std::int64_t>(ceil_div(from.size(), portion));
-  stream.workers().run(count, [&](std::int64_t index, int) {
-    const Bytes first = static_cast<Bytes>(index) * portion;
-    std::memcpy(to.data() + first, from.data() + first, std::min(portion, from.size() - first));
-  });
-}
-
 // How long training waits for saves beside it: memory for a whole copy is there.
 Row held_up(const RunShape& shape, const BenchOptions& options, const Children& children,
             const Say& say) {

@@ -78,6 +78,16 @@ void copy_bytes(std::span<const std::byte> from, std::span<std::byte> to, Stream
   });
 }
 
+void copy_portions(std::span<const std::byte> from, std::span<std::byte> to, StreamRef stream) {
+  expects(from.size() == to.size(), "copy_portions: got spans of different sizes, need equal ones");
+  constexpr Bytes portion = 512 * kib;
+  const auto count = static_cast<std::int64_t>(ceil_div(from.size(), portion));
+  stream.workers().run(count, [&](std::int64_t index, int) {
+    const Bytes first = static_cast<Bytes>(index) * portion;
+    std::memcpy(to.data() + first, from.data() + first, std::min(portion, from.size() - first));
+  });
+}
+
 std::uint64_t read_bytes(std::span<const std::byte> from, StreamRef stream) {
   const int threads = stream.workers().threads();
   std::atomic<std::uint64_t> all{0};

@@ -239,9 +239,8 @@ int Generate::run() {
   check();
   if (quiet_ || json_) log::set_quiet(true);
   source_.seed = sampling_.seed;
-  SourceOptions from = source_;
-  from.reads_text = !prompt_.empty();
-  GenerateSource source = open_source(from);
+  source_.reads_text = !prompt_.empty();
+  GenerateSource source = open_source(source_);
   std::vector<std::int32_t> prompt = prompt_of(source);
   write(text_of(source, std::move(prompt)));
   return 0;

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -19,12 +20,15 @@ View view_of(std::vector<float>& values) {
 
 TEST_CASE("the copy bound copies every byte for any number of threads") {
   for (const int threads : {1, 2, 3}) {
-    for (const std::size_t size :
-         {std::size_t{0}, std::size_t{1}, std::size_t{4097}, std::size_t{100000}}) {
+    for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{4097},
+                                   std::size_t{100000}, std::size_t{1200000}}) {
       device::Stream stream(threads);
       std::vector<std::byte> from(size), to(size);
       for (std::size_t i = 0; i < size; ++i) from[i] = static_cast<std::byte>(i * 7 + 1);
       bench::copy_bytes(from, to, stream);
+      CHECK(from == to);
+      std::ranges::fill(to, std::byte{});
+      bench::copy_portions(from, to, stream);
       CHECK(from == to);
     }
   }

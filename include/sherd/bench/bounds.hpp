@@ -12,6 +12,8 @@ namespace sherd::bench {
 
 /// to = from, a contiguous part for each thread; moves 2 · from.size() bytes.
 void copy_bytes(std::span<const std::byte> from, std::span<std::byte> to, StreamRef stream);
+/// The same by portions of 512 KiB, which threads take as they come: too short to pass the caches.
+void copy_portions(std::span<const std::byte> from, std::span<std::byte> to, StreamRef stream);
 
 /// Reads every byte, a contiguous part for each thread; what it returns depends on all of them.
 ///
